@@ -1,0 +1,242 @@
+"""Run a network once and keep what happened at its layers.
+
+The network is shared by every thread of the program, so nothing about one call may live in it. Hooks are placed once,
+by `instrument`, on a private twin; each asks a context variable for the call's own `Trace` and does nothing when there
+is none. Operations called by hand in a `forward` (`F.relu`, `torch.flatten`, `x + y`) are seen by the same `Trace`,
+which is also a thread-local function mode.
+
+The surprise: PyTorch overwrites. A kept output followed by an in-place ReLU would show the ReLU's output, so what is
+kept stays behind and a clone travels on; where the operation itself is in place, it runs on a clone and the result is
+copied back, which keeps both the kept values and the gradient through them intact.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Collection
+from contextvars import ContextVar, Token
+from functools import partial
+from types import TracebackType
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
+
+_active: ContextVar[Trace | None] = ContextVar("cnnviz_trace", default=None)
+
+# Operations that a reader of a `forward` would call a layer when they are written there by hand.
+STEPS = frozenset(
+    "relu relu6 leaky_relu prelu elu selu celu gelu silu mish hardswish hardsigmoid hardtanh sigmoid tanh softplus "
+    "clamp clamp_min threshold softmax log_softmax logsigmoid max_pool2d avg_pool2d adaptive_avg_pool2d "
+    "adaptive_max_pool2d lp_pool2d interpolate pixel_shuffle pad dropout dropout2d feature_dropout batch_norm "
+    "layer_norm group_norm instance_norm local_response_norm conv1d conv2d conv3d convolution conv_transpose2d linear "
+    "matmul addmm flatten add mul cat mean scaled_dot_product_attention".split()
+)
+# Steps that are layers only between two tensors: `x + 3` and `x * 0.5` are arithmetic, not an addition of branches.
+_BRANCHES = frozenset({"add", "mul"})
+# Reshaping is a layer only where it flattens maps into vectors.
+_RESHAPES = frozenset({"view", "reshape", "squeeze"})
+_ALIASES = {"iadd": "add", "radd": "add", "imul": "mul", "rmul": "mul", "concat": "cat", "concatenate": "cat"}
+
+
+class _ReachedLast(Exception):
+    """The last layer that was asked for has run; the rest of the pass is not needed."""
+
+
+class Trace(TorchFunctionMode):
+    """What one forward pass did: its scores, the layers it went through, and the outputs that it was asked to keep.
+
+    `names` lists the layers in the order they ran. A module's output carries the module's dotted name, an operation
+    called by hand its own name inside the owning module (`relu`, `layer1.0.add`); later uses of a name get `_1`, `_2`.
+    `outputs` holds the layers of `keep`, attached to autograd and out of reach of later in-place operations.
+    `scores` is the network's output, (N, K); it is missing after `until_kept`, which stops the pass once everything
+    in `keep` has been seen.
+    """
+
+    scores: Tensor
+
+    def __init__(self, keep: Collection[str] = (), *, until_kept: bool = False) -> None:
+        super().__init__()
+        self.keep = frozenset(keep)
+        self.names: list[str] = []
+        self.outputs: dict[str, Tensor] = {}
+        self._missing = set(self.keep) if until_kept and self.keep else None
+        self._inside: list[_Frame] = []
+        self._uses: Counter[str] = Counter()
+        self._last: Tensor | None = None
+        self._in_place: dict[int, Tensor] = {}
+        self._token: Token[Trace | None] | None = None
+
+    def run(self, network: nn.Module, images: Tensor) -> Trace:
+        """Trace one pass of an instrumented network over `images` (N, C, H, W), as the network wants them."""
+        try:
+            with self:
+                self.scores = network(images)
+        except _ReachedLast:
+            pass
+        self._in_place.clear()
+        self._last = None
+        return self
+
+    def __enter__(self) -> Trace:
+        self._token = _active.set(self)
+        return super().__enter__()  # type: ignore[no-any-return]
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if self._token is not None:
+            _active.reset(self._token)
+        super().__exit__(kind, value, traceback)
+
+    def __torch_function__(
+        self, function: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        kwargs = kwargs or {}
+        if self._overwrites_kept(function, args, kwargs):
+            output = self._run_in_place(function, args, kwargs)
+        else:
+            output = function(*args, **kwargs)
+        self.saw(function, args, kwargs, output)
+        if not isinstance(output, Tensor) or not self._inside or self._inside[-1].is_leaf:
+            return output
+        step = step_name(function)
+        if not _is_layer(step, args, kwargs, output):
+            return output
+        name = "flatten" if step in _RESHAPES else step
+        return self._record(f"{self._inside[-1].name}.{name}".lstrip("."), output)
+
+    def saw(self, function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> None:
+        """Called for every tensor operation of the pass; a `Tape` writes it down."""
+
+    def named(self, name: str, output: Tensor, module: nn.Module | None) -> None:
+        """Called for every layer once its name is known; a `Tape` writes it down."""
+
+    def _overwrites_kept(self, function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
+        if not (self.keep and self._inside and args and isinstance(args[0], Tensor)):
+            return False
+        frame = self._inside[-1]
+        name = frame.name if frame.is_leaf else f"{frame.name}.{step_name(function)}".lstrip(".")
+        return self._numbered(name) in self.keep and writes_in_place(function, args, kwargs)
+
+    def _run_in_place(self, function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """Run an in-place operation beside its tensor, then copy: what is kept is never written to again."""
+        target = args[0]
+        if target.is_leaf and target.requires_grad:
+            return function(*args, **kwargs)  # PyTorch refuses this in its own words
+        beside = target.clone()
+        result = function(beside, *args[1:], **kwargs)
+        if result is not beside:
+            return result
+        target.copy_(beside)
+        self._in_place[id(target)] = beside
+        return target
+
+    def _record(self, name: str, output: Tensor, module: nn.Module | None = None) -> Tensor:
+        numbered = self._numbered(name)
+        self._uses[name] += 1
+        name = numbered
+        self.names.append(name)
+        self.named(name, output, module)
+        self._last = self._keep(name, output) if name in self.keep else output
+        return self._last
+
+    def _numbered(self, name: str) -> str:
+        uses = self._uses[name]
+        return f"{name}_{uses}" if uses else name
+
+    def _keep(self, name: str, output: Tensor) -> Tensor:
+        beside = self._in_place.get(id(output))
+        if beside is not None:
+            self.outputs[name] = beside
+            travels = output
+        else:
+            # a view shares its base's memory, which a later in-place operation may write to
+            self.outputs[name] = output.clone() if output._is_view() else output
+            travels = self.outputs[name].clone()
+        if self._missing is not None:
+            self._missing.discard(name)
+            if not self._missing:
+                raise _ReachedLast
+        return travels
+
+    def _enter_module(self, frame: _Frame) -> None:
+        self._inside.append(frame)
+
+    def _leave_module(self, module: nn.Module, output: Any) -> Any:
+        frame = self._inside.pop()
+        # a container is a layer only where it does a step of its own after its last inner layer
+        if not frame.name or not isinstance(output, Tensor) or (not frame.is_leaf and output is self._last):
+            return None
+        return self._record(frame.name, output, module)
+
+
+class _Frame:
+    """A module that is running: its dotted name, and whether it is a layer by itself."""
+
+    __slots__ = ("is_leaf", "name")
+
+    def __init__(self, name: str, is_leaf: bool) -> None:
+        self.name = name
+        self.is_leaf = is_leaf
+
+
+def step_name(function: Callable[..., Any]) -> str:
+    """The plain name of a tensor operation: `relu` for `F.relu`, `torch.relu`, `Tensor.relu_` and `aten.relu.default`."""
+    name = getattr(function, "__name__", "").split(".")[0].strip("_")
+    return _ALIASES.get(name, name)
+
+
+def writes_in_place(function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
+    """Whether this call overwrites its first argument: `relu_`, `+=`, `F.relu(x, inplace=True)`."""
+    name = getattr(function, "__name__", "").split(".")[0]
+    if name.startswith("__"):
+        return name.startswith("__i") and name not in {"__invert__", "__index__", "__int__"}
+    return (name.endswith("_") and step_name(function) in STEPS) or kwargs.get("inplace") is True or _positional(
+        name, args
+    )
+
+
+# where `inplace` stands when it is given by position: F.relu(x, True), F.hardtanh(x, 0, 6, True), F.dropout(x, p, t, True)
+_INPLACE_POSITION = {
+    "relu": 1, "relu6": 1, "silu": 1, "mish": 1, "hardswish": 1, "hardsigmoid": 1, "selu": 1, "elu": 2, "celu": 2,
+    "leaky_relu": 2, "threshold": 3, "hardtanh": 3, "dropout": 3, "dropout2d": 3,
+}  # fmt: skip
+
+
+def _positional(name: str, args: tuple[Any, ...]) -> bool:
+    position = _INPLACE_POSITION.get(name)
+    return position is not None and len(args) > position and args[position] is True
+
+
+def _is_layer(step: str, args: tuple[Any, ...], kwargs: dict[str, Any], output: Tensor) -> bool:
+    if step in _BRANCHES:
+        other = args[1] if len(args) > 1 else kwargs.get("other")
+        return isinstance(other, Tensor) and other.dim() == args[0].dim() > 1
+    if step in _RESHAPES:
+        return output.dim() == 2 and isinstance(args[0], Tensor) and args[0].dim() > 2
+    if step == "mean":
+        return output.dim() < args[0].dim() == 4
+    return step in STEPS
+
+
+def _enter(frame: _Frame, module: nn.Module, inputs: Any) -> None:
+    trace = _active.get()
+    if trace is not None:
+        trace._enter_module(frame)
+
+
+def _leave(module: nn.Module, inputs: Any, output: Any) -> Any:
+    trace = _active.get()
+    return None if trace is None else trace._leave_module(module, output)
+
+
+def instrument(network: nn.Module) -> nn.Module:
+    """Place the hooks, once, on a network that nobody else holds; returns the same network."""
+    for name, module in network.named_modules(remove_duplicate=True):
+        is_leaf = bool(name) and next(module.children(), None) is None
+        module.register_forward_pre_hook(partial(_enter, _Frame(name, is_leaf)))
+        module.register_forward_hook(_leave)
+    return network
+
