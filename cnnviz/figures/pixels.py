@@ -118,8 +118,12 @@ def _stripes(height: int, width: int) -> Bytes:
 
 def _png(pixels: Bytes, *, colour_type: int, colours: Bytes | None = None) -> bytes:
     height, width, depth = pixels.shape
-    lines = np.zeros((height, 1 + width * depth), np.uint8)  # each line starts with its filter, 0 = none
-    lines[:, 1:] = pixels.reshape(height, width * depth)
+    rows = pixels.reshape(height, width * depth)
+    lines = np.full(
+        (height, 1 + width * depth), 2, np.uint8
+    )  # each line starts with its filter: 2 = minus the line above
+    lines[0, 1:] = rows[0]
+    np.subtract(rows[1:], rows[:-1], out=lines[1:, 1:])
     chunks = [_chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, colour_type, 0, 0, 0))]
     if colours is not None:
         chunks.append(_chunk(b"PLTE", colours.tobytes()))
@@ -128,9 +132,8 @@ def _png(pixels: Bytes, *, colour_type: int, colours: Bytes | None = None) -> by
 
 
 def deflate(array: NDArray[Any]) -> bytes:
-    """zlib, set for flat areas: on real layers a third of the time of the usual level at nearly its size."""
-    packer = zlib.compressobj(1, zlib.DEFLATED, 15, 9, zlib.Z_FILTERED)
-    return packer.compress(np.ascontiguousarray(array).data) + packer.flush()
+    """zlib at its fastest level: half the time of the usual one, and on noisy maps no larger."""
+    return zlib.compress(np.ascontiguousarray(array).data, 1)
 
 
 def _chunk(kind: bytes, body: bytes) -> bytes:

@@ -68,7 +68,9 @@ def scale_for(maps: Floats, *, signed: bool | None = None, per: Per = "layer", n
         signed = bool(np.nanmin(maps, initial=0.0) < 0)
     if per == "network":
         if network is None:
-            raise ValueError('a scale per network needs network=, the strongest value of its layers; or use per="layer"')
+            raise ValueError(
+                'a scale per network needs network=, the strongest value of its layers; or use per="layer"'
+            )
         top: Any = np.asarray(network, dtype=np.float64)
     else:
         top = strongest(maps, signed=signed, per=per).astype(np.float64)
