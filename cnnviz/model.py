@@ -40,7 +40,8 @@ class Layer:
     """A named step of one forward pass.
 
     `shape` is that of its output without the batch; `parameters` are its own (a module used again has none the second
-    time); `macs` are multiply-accumulate operations for one image; `signed` says whether values below zero can occur.
+    time); `macs` are multiply-accumulate operations for one image; `signed` says whether values below zero can occur;
+    `spatial` whether the output is channels × rows × columns.
     """
 
     name: str
@@ -50,12 +51,8 @@ class Layer:
     macs: int
     receptive_field: ReceptiveField
     signed: bool
+    spatial: bool
     module: nn.Module | None
-
-    @property
-    def spatial(self) -> bool:
-        """Whether the output is channels × rows × columns."""
-        return len(self.shape) == 3
 
     @property
     def channels(self) -> int:
@@ -320,6 +317,7 @@ def _layers(tape: Tape, image: tuple[int, int]) -> tuple[Layer, ...]:
                 macs=sum(map(arithmetic, steps)),
                 receptive_field=ReceptiveField(image, None if field is None or field.dims != (2, 3) else field.axes),
                 signed=not positive[mark.at.step],
+                spatial=len(mark.shape) == 4 and (field is None or field.dims == (2, 3)),
                 module=mark.module,
             )
         )
@@ -332,10 +330,9 @@ def _kind(mark: Mark, step: Step) -> str:
 
 
 def _own_parameters(mark: Mark, steps: list[Step], used: set[int]) -> int:
+    own = [a for s in steps for a in (*s.args, *s.kwargs.values()) if isinstance(a, nn.Parameter)]
     if mark.module is not None and next(mark.module.children(), None) is None:
-        own = list(mark.module.parameters())
-    else:
-        own = [a for s in steps for a in (*s.args, *s.kwargs.values()) if isinstance(a, nn.Parameter)]
+        own += mark.module.parameters()
     fresh = {id(p): p for p in own if id(p) not in used}
     used.update(fresh)
     return sum(p.numel() for p in fresh.values())

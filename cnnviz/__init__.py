@@ -1,0 +1,12 @@
+"""cnnviz opens a convolutional network like a book: layers, filters, feature maps, and what its answer rests on."""
+
+from cnnviz.filters import kernels
+from cnnviz.model import Layer, Model
+from cnnviz.receptive_field import ReceptiveField
+from cnnviz.target import Channel, Class, Difference, Neuron, WholeLayer, parse_target
+from cnnviz.trace import Trace
+
+__all__ = [
+    "Channel", "Class", "Difference", "Layer", "Model", "Neuron", "ReceptiveField", "Trace", "WholeLayer", "kernels",
+    "parse_target",
+]  # fmt: skip
