@@ -1,0 +1,121 @@
+"""Work of a few seconds that must not hold up the page: run in a thread, readable while it grows, cancellable.
+
+A piece of work is a generator that yields everything known so far. A page starts it under a key of digests, reads the
+latest part whenever it is drawn, and may cancel it. The surprise: work that nobody has read for a while stops by
+itself, because a person who closes a page does not say goodbye.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Generator, Hashable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from cnnviz.errors import CnnvizError
+
+State = Literal["waiting", "running", "done", "cancelled", "failed"]
+OVER: frozenset[State] = frozenset({"done", "cancelled", "failed"})
+Steps = Callable[[], Generator[Any, None, None]]
+
+_LOG = logging.getLogger(__name__)
+
+
+@dataclass
+class Work:
+    """One piece of work. `part` is the latest thing the generator gave, None before the first."""
+
+    key: Hashable
+    state: State = "waiting"
+    part: Any = None
+    parts: int = 0
+    problem: str = ""
+    seconds: float = 0.0
+    _stop: threading.Event = field(default_factory=threading.Event, repr=False)
+    _looked: float = field(default_factory=time.monotonic, repr=False)
+
+    @property
+    def over(self) -> bool:
+        """Whether nothing more will come."""
+        return self.state in OVER
+
+    def cancel(self) -> None:
+        """Stop after the step that is being computed."""
+        self._stop.set()
+        if self.state == "waiting":
+            self.state = "cancelled"
+
+    def _abandoned(self, patience: float) -> bool:
+        return time.monotonic() - self._looked > patience
+
+
+class Background:
+    """A bounded register of work: `threads` at a time, the `kept` most recently read remembered.
+
+    Work not read for `patience` seconds is cancelled. The same key is the same work for every viewer.
+    """
+
+    def __init__(self, *, threads: int = 2, kept: int = 64, patience: float = 20.0) -> None:
+        self._pool = ThreadPoolExecutor(threads, thread_name_prefix="background")
+        self._works: OrderedDict[Hashable, Work] = OrderedDict()
+        self._lock = threading.Lock()
+        self._kept = kept
+        self._patience = patience
+
+    def start(self, key: Hashable, steps: Steps) -> Work:
+        """The work under `key`: what is there already, or, when there is none or it did not finish, a new run."""
+        with self._lock:
+            work = self._works.get(key)
+            if work is None or work.state in {"cancelled", "failed"}:
+                work = self._works[key] = Work(key)
+                self._pool.submit(self._run, work, steps)
+            self._touch(work)
+            return work
+
+    def look(self, key: Hashable) -> Work | None:
+        """The work under `key` as it is now, or None when it was never started (or is forgotten)."""
+        with self._lock:
+            work = self._works.get(key)
+            if work is not None:
+                self._touch(work)
+            return work
+
+    def _touch(self, work: Work) -> None:
+        work._looked = time.monotonic()
+        self._works.move_to_end(work.key)
+        while len(self._works) > self._kept:
+            oldest = next(iter(self._works.values()))
+            oldest.cancel()
+            del self._works[oldest.key]
+
+    def _run(self, work: Work, steps: Steps) -> None:
+        if work.over:
+            return
+        work.state, start = "running", time.monotonic()
+        try:
+            work.state = self._follow(work, steps())
+        except CnnvizError as problem:
+            work.problem, work.state = str(problem), "failed"
+        except Exception as problem:
+            _LOG.exception("background work failed")
+            work.problem, work.state = f"{type(problem).__name__}: {problem}", "failed"
+        work.seconds = time.monotonic() - start
+
+    def _follow(self, work: Work, steps: Generator[Any, None, None]) -> State:
+        try:
+            for part in steps:
+                work.part = part
+                work.parts += 1
+                if work._stop.is_set() or work._abandoned(self._patience):
+                    return "cancelled"
+        finally:
+            steps.close()
+        return "done"
+
+
+BACKGROUND = Background()
+"""The register that every page shares. It is no Streamlit cache: any client can clear those."""
