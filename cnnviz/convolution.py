@@ -81,7 +81,7 @@ class Window:
 
 
 def same_padding(size: int, stride: int = 1, dilation: int = 1) -> int:
-    """The padding that keeps W: P = D(F − 1) / 2, for stride 1 and an odd span. Raises `ShapeError` when there is none."""
+    """The padding that keeps W: P = D(F − 1) / 2, for stride 1 and an odd span; `ShapeError` when there is none."""
     if stride != 1:
         raise ShapeError(f"with stride {stride} no padding on both sides keeps every size; stride 1 does")
     if dilation * (size - 1) % 2:
@@ -225,7 +225,7 @@ def dense_weights(out: int, channels: int, height: int, width: int) -> int:
 
 
 def chain(length: int, layers: Sequence[tuple[str, Window]]) -> Iterator[tuple[str, int]]:
-    """The size after each named layer, one after the other. Raises `ShapeError` that names the layer that does not fit."""
+    """The size after each named layer, in order; the `ShapeError` of one that does not fit names the layer."""
     for name, window in layers:
         try:
             length = window.positions(length)
