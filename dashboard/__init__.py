@@ -1,0 +1,1 @@
+"""The dashboard: pages over the library, served by `python -m dashboard`."""
