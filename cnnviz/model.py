@@ -18,7 +18,7 @@ from copy import deepcopy
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import chain
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -33,6 +33,8 @@ _KEEPS_SIGN = frozenset(
     "max_pool2d avg_pool2d adaptive_avg_pool2d adaptive_max_pool2d dropout dropout2d feature_dropout flatten view "
     "reshape permute transpose contiguous cat add mul mean clone pad getitem chunk split squeeze unsqueeze".split()
 )
+
+_SomeTrace = TypeVar("_SomeTrace", bound=Trace)
 
 
 @dataclass(frozen=True)
@@ -65,7 +67,7 @@ class Model:
 
     `network` is any module that takes one tensor of images (N, C, H, W) and gives scores (N, K). `size` is (C, H, W).
     `mean` and `std` (one number, or one for each channel) are what the network's training subtracted and divided by;
-    the Model does it inside, so that everybody else speaks of pixels in [0, 1]. `classes` are the names of the K scores.
+    the Model does it inside, so that everybody else speaks of pixels in [0, 1]. `classes` name the K scores.
     `resize` is how a picture is brought to the size (see `cnnviz.picture.fit`). `mode` remembers whether the network
     came in "train" or "eval" mode. Raises `NetworkError` when the network does not run on such an image.
     """
@@ -145,10 +147,15 @@ class Model:
         Attached to autograd when `images` require a gradient. With `until_kept` the pass stops once everything in
         `keep` has been seen, and there are no scores. Raises `LayerError` for a layer that does not exist.
         """
-        self.check_images(images)
         for name in keep:
             self.layer(name)
-        return Trace(keep, until_kept=until_kept).run(self._twin.network, self.normalised(images))
+        return self.run(Trace(keep, until_kept=until_kept), images)
+
+    def run(self, trace: _SomeTrace, images: Tensor) -> _SomeTrace:
+        """One pass over images (N, C, H, W) in [0, 1] that `trace`, a `Trace` of any kind, watches."""
+        self.check_images(images)
+        trace.run(self._twin.network, self.normalised(images))
+        return trace
 
     def check_images(self, images: Tensor) -> None:
         """Raise `NetworkError` unless `images` is a batch of at least one image of the model's size."""
@@ -193,7 +200,7 @@ class _Twin:
     """Modules of our own over the weights of a network: frozen, in evaluation mode, instrumented."""
 
     def __init__(self, network: nn.Module) -> None:
-        self._buffers = {name: buffer for name, buffer in network.named_buffers()}
+        self._buffers = dict(network.named_buffers())
         copies: dict[int, Any] = {id(p): nn.Parameter(p.detach(), requires_grad=False) for p in network.parameters()}
         try:
             self.network = deepcopy(network, copies)
