@@ -1,5 +1,6 @@
 """cnnviz opens a convolutional network like a book: layers, filters, feature maps, and what its answer rests on."""
 
+from cnnviz.attribution import METHODS, Explanation, explain, explained
 from cnnviz.filters import kernels
 from cnnviz.model import Layer, Model
 from cnnviz.receptive_field import ReceptiveField
@@ -7,6 +8,7 @@ from cnnviz.target import Channel, Class, Difference, Neuron, WholeLayer, parse_
 from cnnviz.trace import Trace
 
 __all__ = [
+    "METHODS", "Explanation", "explain", "explained",
     "Channel", "Class", "Difference", "Layer", "Model", "Neuron", "ReceptiveField", "Trace", "WholeLayer", "kernels",
     "parse_target",
 ]  # fmt: skip

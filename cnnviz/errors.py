@@ -33,5 +33,9 @@ class DataError(CnnvizError):
     """A data set that is not there, or is not what its name says."""
 
 
+class ExplanationError(CnnvizError):
+    """A map that does not exist, or cannot be computed on this network."""
+
+
 class Cancelled(Exception):
     """A long computation was stopped because its caller asked for it."""
