@@ -8,7 +8,6 @@ from cnnviz.target import Channel, Class, Difference, Neuron, WholeLayer, parse_
 from cnnviz.trace import Trace
 
 __all__ = [
-    "METHODS", "Explanation", "explain", "explained",
-    "Channel", "Class", "Difference", "Layer", "Model", "Neuron", "ReceptiveField", "Trace", "WholeLayer", "kernels",
-    "parse_target",
+    "METHODS", "Channel", "Class", "Difference", "Explanation", "Layer", "Model", "Neuron", "ReceptiveField", "Trace",
+    "WholeLayer", "explain", "explained", "kernels", "parse_target",
 ]  # fmt: skip
