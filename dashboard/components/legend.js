@@ -1,0 +1,1 @@
+export default component((view) => (data) => view.root.replaceChildren(legend(data)));
