@@ -5,7 +5,8 @@ with the hooks of `trace` placed once. The network that a person gave is never t
 `requires_grad`, its `.grad` or its buffers.
 
 The surprise: because the weights are shared, training the original later changes what the Model sees; `digest` is then
-another one. Buffers are shared too, except those that a forward pass writes to.
+another one (unless the weights were written to behind PyTorch's back, through `.data`). The running statistics of
+batch norm are shared too; other buffers are copies, because a forward pass may write to them.
 """
 
 from __future__ import annotations
@@ -25,10 +26,12 @@ from torch import Tensor, nn
 
 from cnnviz.errors import LayerError, NetworkError
 from cnnviz.receptive_field import ReceptiveField, arithmetic, fields
-from cnnviz.tape import Mark, Step, Tape
-from cnnviz.trace import Trace, instrument
+from cnnviz.tape import Mark, Ref, Step, Tape
+from cnnviz.torchscript import Compiled
+from cnnviz.trace import Trace, instrument, is_leaf
 
-_NEVER_NEGATIVE = frozenset("relu relu6 sigmoid hardsigmoid softmax softplus".split())
+_NEVER_NEGATIVE = frozenset("relu relu6 sigmoid hardsigmoid softmax softplus exp abs square sqrt".split())
+_CLAMPS = frozenset("clamp clamp_min hardtanh".split())
 _KEEPS_SIGN = frozenset(
     "max_pool2d avg_pool2d adaptive_avg_pool2d adaptive_max_pool2d dropout dropout2d feature_dropout flatten view "
     "reshape permute transpose contiguous cat add mul mean clone pad getitem chunk split squeeze unsqueeze".split()
@@ -101,7 +104,7 @@ class Model:
         self._shift = torch.tensor(self.mean, dtype=self.dtype, device=self.device).view(1, -1, 1, 1)
         self._scale = torch.tensor(self.std, dtype=self.dtype, device=self.device).view(1, -1, 1, 1)
         self.tape, scores = self._dry_run()
-        self._twin.share_untouched_buffers()
+        self._twin.share_statistics()
         self.classes = _class_names(classes, scores)
         self.layers = _layers(self.tape, self.size[1:])
 
@@ -155,6 +158,8 @@ class Model:
         """One pass over images (N, C, H, W) in [0, 1] that `trace`, a `Trace` of any kind, watches."""
         self.check_images(images)
         trace.run(self._twin.network, self.normalised(images))
+        for name in trace.keep.difference(trace.outputs):
+            raise LayerError(f"{name} did not run for these images: the network takes another branch for them")
         return trace
 
     def check_images(self, images: Tensor) -> None:
@@ -168,7 +173,7 @@ class Model:
 
     def twin(self) -> nn.Module:
         """A fresh private copy of the modules over the same weights, without hooks: for libraries that hook modules."""
-        return _Twin(unwrapped(self.network)).network
+        return _Twin(unwrapped(self.network)).share_statistics().network
 
     @property
     def parameters(self) -> int:
@@ -181,7 +186,8 @@ class Model:
         tensors = [*self._twin.network.parameters(), *self._twin.network.buffers()]
         stamp = tuple((t.data_ptr(), t._version) for t in tensors)
         if getattr(self, "_stamp", None) != stamp:
-            self._digest = _digest(self._twin.network, (self.size, self.mean, self.std, self.resize))
+            structure = [(step.name, _settings((step.args, step.kwargs))) for step in self.tape.steps]
+            self._digest = _digest(self._twin.network, (self.size, self.mean, self.std, self.resize, structure))
             self._stamp = stamp
         return self._digest
 
@@ -200,34 +206,48 @@ class _Twin:
     """Modules of our own over the weights of a network: frozen, in evaluation mode, instrumented."""
 
     def __init__(self, network: nn.Module) -> None:
-        self._buffers = dict(network.named_buffers())
-        copies: dict[int, Any] = {id(p): nn.Parameter(p.detach(), requires_grad=False) for p in network.parameters()}
+        self._original = network
         try:
-            self.network = deepcopy(network, copies)
+            copies = {id(p): nn.Parameter(p.detach(), requires_grad=False) for p in network.parameters()}
+            compiled = isinstance(network, torch.jit.ScriptModule)
+            self.network = Compiled(network) if compiled else _unwrapped_inside(deepcopy(network, copies))
         except Exception as problem:
             raise NetworkError(
-                f"{type(network).__name__} cannot be copied ({_first_line(problem)}); "
-                "keep tensors in parameters or buffers, not in plain attributes"
+                f"{type(network).__name__} cannot be copied ({_first_line(problem)}); keep tensors in parameters or "
+                "buffers, keep locks and files out of the network, and run lazy layers once before"
             ) from problem
         for module in self.network.modules():
             module.training = False
         for parameter in self.network.parameters():
             parameter.requires_grad_(False)
-        self._born = {name: buffer._version for name, buffer in self.network.named_buffers()}
 
     def run_instrumented(self) -> nn.Module:
         """The twin with its hooks in place; a compiled (TorchScript) network has no place for hooks."""
-        return self.network if isinstance(self.network, torch.jit.ScriptModule) else instrument(self.network)
+        return self.network if isinstance(self.network, Compiled) else instrument(self.network)
 
-    def share_untouched_buffers(self) -> None:
-        """Buffers that the dry run did not write to become the original's own memory."""
-        if isinstance(self.network, torch.jit.ScriptModule):
-            return
-        for name, buffer in list(self.network.named_buffers()):
-            original = self._buffers.get(name)
-            if original is not None and buffer._version == self._born[name]:
-                owner, _, last = name.rpartition(".")
-                self.network.get_submodule(owner)._buffers[last] = original.detach()
+    def share_statistics(self) -> _Twin:
+        """Let batch norm read the original's running statistics: in evaluation mode it never writes to them."""
+        if isinstance(self.network, Compiled):
+            return self
+        originals = {name: module for name, module in self._original.named_modules() if _keeps_statistics(module)}
+        for name, module in self.network.named_modules():
+            if name in originals:
+                module._buffers.update({k: b if b is None else b.detach() for k, b in originals[name]._buffers.items()})
+        return self
+
+
+def _keeps_statistics(module: nn.Module) -> bool:
+    """Whether this is one of PyTorch's own batch or instance norms, whose forward pass we know."""
+    return isinstance(module, nn.modules.batchnorm._NormBase) and type(module).__module__.startswith("torch.nn.")
+
+
+def _unwrapped_inside(network: nn.Module) -> nn.Module:
+    """The same network with its compiled or parallel parts replaced by what they wrap."""
+    for module in list(network.modules()):
+        for name, child in module.named_children():
+            if unwrapped(child) is not child:
+                setattr(module, name, unwrapped(child))
+    return network
 
 
 def unwrapped(network: nn.Module) -> nn.Module:
@@ -247,9 +267,7 @@ def _checked_size(size: Sequence[int]) -> tuple[int, int, int]:
     return (int(size[0]), int(size[1]), int(size[2]))
 
 
-def _per_channel(
-    what: str, value: float | Sequence[float] | None, channels: int, default: float
-) -> tuple[float, ...]:
+def _per_channel(what: str, value: float | Sequence[float] | None, channels: int, default: float) -> tuple[float, ...]:
     if value is None:
         return (default,) * channels
     numbers = (float(value),) * channels if isinstance(value, int | float) else tuple(map(float, value))
@@ -321,7 +339,7 @@ def _layers(tape: Tape, image: tuple[int, int]) -> tuple[Layer, ...]:
                 kind=_kind(mark, tape.steps[mark.at.step]),
                 shape=mark.shape[1:],
                 parameters=_own_parameters(mark, steps, used),
-                macs=sum(map(arithmetic, steps)),
+                macs=sum(arithmetic(step, tape.steps) for step in steps),
                 receptive_field=ReceptiveField(image, None if field is None or field.dims != (2, 3) else field.axes),
                 signed=not positive[mark.at.step],
                 spatial=len(mark.shape) == 4 and (field is None or field.dims == (2, 3)),
@@ -338,7 +356,7 @@ def _kind(mark: Mark, step: Step) -> str:
 
 def _own_parameters(mark: Mark, steps: list[Step], used: set[int]) -> int:
     own = [a for s in steps for a in (*s.args, *s.kwargs.values()) if isinstance(a, nn.Parameter)]
-    if mark.module is not None and next(mark.module.children(), None) is None:
+    if mark.module is not None and is_leaf(mark.module):
         own += mark.module.parameters()
     fresh = {id(p): p for p in own if id(p) not in used}
     used.update(fresh)
@@ -348,11 +366,34 @@ def _own_parameters(mark: Mark, steps: list[Step], used: set[int]) -> int:
 def _never_negative(steps: list[Step]) -> list[bool]:
     found = [False]
     for step in steps[1:]:
-        lowest = step.kwargs.get("min", step.args[1] if len(step.args) > 1 else None)
-        rectified = step.name in {"clamp", "clamp_min"} and isinstance(lowest, int | float) and lowest >= 0
-        carried = step.name in _KEEPS_SIGN and all(found[ref.step] for ref in step.refs)
-        found.append(step.name in _NEVER_NEGATIVE or rectified or carried)
+        carried = step.name in _KEEPS_SIGN and all(found[ref.step] for ref in step.refs) and not _constant_below_0(step)
+        found.append(step.name in _NEVER_NEGATIVE or _rectifies(step) or carried)
     return found
+
+
+def _rectifies(step: Step) -> bool:
+    """Whether a step cuts off below a bound that is 0 or more, as ReLU6 does."""
+    named = next((step.kwargs[key] for key in ("min", "min_val") if key in step.kwargs), None)
+    lowest = step.args[1] if named is None and len(step.args) > 1 else named
+    return step.name in _CLAMPS and isinstance(lowest, int | float) and lowest >= 0
+
+
+def _constant_below_0(step: Step) -> bool:
+    """Whether a constant that could turn the sign enters: `x * -1`, `x + bias`, a padding value."""
+    values = (*step.args, *step.kwargs.values()) if step.name in {"add", "mul", "pad", "cat"} else ()
+    return any(
+        bool((value.detach() < 0).any()) if isinstance(value, Tensor) else isinstance(value, int | float) and value < 0
+        for value in chain(values, *(value for value in values if isinstance(value, tuple | list)))
+    )
+
+
+def _settings(value: Any) -> Any:
+    """What a step was told besides its tensors: it tells apart two networks with the same weights."""
+    if isinstance(value, tuple | list):
+        return tuple(map(_settings, value))
+    if isinstance(value, dict):
+        return tuple((key, _settings(item)) for key, item in value.items())
+    return value if isinstance(value, int | float | str | Ref | None) else type(value).__name__
 
 
 def _digest(network: nn.Module, preprocessing: object) -> str:

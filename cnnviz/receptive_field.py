@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -17,25 +17,33 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from cnnviz.errors import LayerError
-from cnnviz.tape import Step
+from cnnviz.tape import Ref, Step
 
 _NOWHERE = np.iinfo(np.int64).max
 
 
 @dataclass(frozen=True)
+class Even:
+    """Windows of `size` pixels, one every `stride` pixels, the first at `start` (below 0 inside the padding)."""
+
+    size: int
+    stride: int
+    start: int
+
+
+@dataclass(frozen=True)
 class Axis:
-    """For every cell along one axis, the half-open range of pixels it sees; `size` and `stride` are those of a cell far
-    from the border, None where they differ from cell to cell."""
+    """For every cell along one axis, the half-open range of pixels it sees, and the rule behind it: without borders
+    cell i would see `size` pixels from `start` + i · `stride` on. `even` is None where no such rule holds."""
 
     low: NDArray[np.int64]
     high: NDArray[np.int64]
-    size: int | None
-    stride: int | None
+    even: Even | None
 
     @classmethod
     def of_pixels(cls, length: int) -> Axis:
         """The image itself: every cell sees its own pixel."""
-        return cls(np.arange(length), np.arange(length) + 1, 1, 1)
+        return cls(np.arange(length), np.arange(length) + 1, Even(1, 1, 0))
 
 
 @dataclass(frozen=True)
@@ -53,16 +61,16 @@ class ReceptiveField:
         """Height and width of a cell's field far from the border; the whole image for a layer without cells."""
         if self.axes is None:
             return self.image
-        rows, columns = self.axes
-        return None if rows.size is None or columns.size is None else (rows.size, columns.size)
+        rows, columns = (axis.even for axis in self.axes)
+        return None if rows is None or columns is None else (rows.size, columns.size)
 
     @property
     def stride(self) -> tuple[int, int] | None:
         """How far the field moves from one cell to the next, in pixels (down, right)."""
         if self.axes is None:
             return None
-        rows, columns = self.axes
-        return None if rows.stride is None or columns.stride is None else (rows.stride, columns.stride)
+        rows, columns = (axis.even for axis in self.axes)
+        return None if rows is None or columns is None else (rows.stride, columns.stride)
 
     @property
     def is_whole(self) -> bool:
@@ -91,11 +99,12 @@ class ReceptiveField:
 
 @dataclass(frozen=True)
 class Field:
-    """Where a tensor's rows and columns lie (`dims`) and what their cells see."""
+    """Where rows and columns lie in a tensor of `rank` dimensions (`dims`), and what their cells see."""
 
     dims: tuple[int, int]
     rows: Axis
     columns: Axis
+    rank: int = 4
 
     @property
     def axes(self) -> tuple[Axis, Axis]:
@@ -120,7 +129,7 @@ def _fits(field: Field, step: Step) -> bool:
     shapes = [step.shape] if step.shape is not None else list(step.parts)
     lengths = tuple(len(axis.low) for axis in field.axes)
     return all(
-        shape is not None and len(shape) > max(field.dims) and tuple(shape[d] for d in field.dims) == lengths
+        shape is not None and len(shape) == field.rank and tuple(shape[d] for d in field.dims) == lengths
         for shape in shapes
     )
 
@@ -135,11 +144,11 @@ def _same(step: Step, inputs: list[Field | None]) -> Field | None:
 
 def _union(step: Step, inputs: list[Field | None]) -> Field | None:
     known = [field for field in inputs if field is not None]
-    if len(known) != len(inputs) or len({field.dims for field in known}) != 1:
+    if len(known) != len(inputs) or len({(field.dims, field.rank) for field in known}) != 1:
         return None
     rows = _join([field.rows for field in known])
     columns = _join([field.columns for field in known])
-    return None if rows is None or columns is None else Field(known[0].dims, rows, columns)
+    return None if rows is None or columns is None else replace(known[0], rows=rows, columns=columns)
 
 
 def _join(axes: list[Axis]) -> Axis | None:
@@ -148,10 +157,15 @@ def _join(axes: list[Axis]) -> Axis | None:
         return None
     low = np.min([np.broadcast_to(axis.low, length) for axis in axes], axis=0)
     high = np.max([np.broadcast_to(axis.high, length) for axis in axes], axis=0)
-    sizes = [axis.size for axis in axes]
-    strides = {axis.stride for axis in axes}
-    regular = len(strides) == 1 and None not in sizes
-    return Axis(low, high, max(s for s in sizes if s) if regular else None, strides.pop() if regular else None)
+    return Axis(low, high, _hull([axis.even for axis in axes]))
+
+
+def _hull(windows: list[Even | None]) -> Even | None:
+    known = [window for window in windows if window is not None]
+    if len(known) < len(windows) or len({window.stride for window in known}) != 1:
+        return None
+    start, end = min(w.start for w in known), max(w.start + w.size for w in known)
+    return Even(end - start, known[0].stride, start)
 
 
 def _windows(step: Step, inputs: list[Field | None]) -> Field | None:
@@ -164,7 +178,7 @@ def _windows(step: Step, inputs: list[Field | None]) -> Field | None:
         _slide(axis, step.shape[dim], kernel[i], stride[i], padding[i], dilation[i])
         for i, (axis, dim) in enumerate(zip(field.axes, field.dims, strict=True))
     ]
-    return Field(field.dims, slid[0], slid[1])
+    return replace(field, rows=slid[0], columns=slid[1])
 
 
 def _slide(axis: Axis, length: int, kernel: int, stride: int, padding: int, dilation: int) -> Axis:
@@ -173,29 +187,36 @@ def _slide(axis: Axis, length: int, kernel: int, stride: int, padding: int, dila
     taps = taps.clip(0, len(axis.low) - 1)
     low = np.where(inside, axis.low[taps], _NOWHERE).min(1)
     high = np.where(inside, axis.high[taps], -1).max(1)
-    if axis.size is None or axis.stride is None:
-        return Axis(low, high, None, None)
-    return Axis(low, high, axis.size + dilation * (kernel - 1) * axis.stride, axis.stride * stride)
+    even = axis.even
+    if even is not None:
+        reach = dilation * (kernel - 1) * even.stride
+        even = Even(even.size + reach, even.stride * stride, even.start - padding * even.stride)
+    return Axis(low, high, even)
 
 
-def window_of(step: Step) -> tuple[tuple[int, int], tuple[int, int], tuple[int, int], tuple[int, int]]:
+_Pair = tuple[int, int]
+
+
+def window_of(step: Step) -> tuple[_Pair, _Pair, _Pair, _Pair]:
     """Kernel, stride, padding (top, left) and dilation of a convolution or pooling step, each (rows, columns)."""
+    return _convolution_window(step) if "conv" in step.name else _pooling_window(step)
+
+
+def _convolution_window(step: Step) -> tuple[_Pair, _Pair, _Pair, _Pair]:
     read = _arguments(step)
-    if "conv" in step.name:
-        kernel = tuple(read(1, "weight", None).shape[2:])
-        stride, padding, dilation = (_pair(read(i, n, d)) for i, n, d in _CONVOLUTION)
-        if isinstance(padding[0], str):
-            padding = tuple(d * (k - 1) // 2 if padding[0] == "same" else 0 for d, k in zip(dilation, kernel, strict=True))
-        return kernel, stride, padding, dilation  # type: ignore[return-value]
-    offset = 1 if step.name == "lp_pool2d" else 0
-    kernel = _pair(read(1 + offset, "kernel_size", None))
-    stride = _pair(read(2 + offset, "stride", None) or kernel)
-    padding = _pair(0 if offset else read(3, "padding", 0))
-    dilation = _pair(read(4, "dilation", 1) if step.name.startswith("max") else 1)
-    return kernel, stride, padding, dilation  # type: ignore[return-value]
+    height, width = read(1, "weight", None).shape[2:]
+    stride, dilation, padding = _pair(read(3, "stride", 1)), _pair(read(5, "dilation", 1)), read(4, "padding", 0)
+    if padding == "same":  # where the total is odd, PyTorch puts the larger half below and to the right
+        padding = (dilation[0] * (height - 1) // 2, dilation[1] * (width - 1) // 2)
+    return (height, width), stride, (0, 0) if padding == "valid" else _pair(padding), dilation
 
 
-_CONVOLUTION = ((3, "stride", 1), (4, "padding", 0), (5, "dilation", 1))
+def _pooling_window(step: Step) -> tuple[_Pair, _Pair, _Pair, _Pair]:
+    read, later = _arguments(step), int(step.name == "lp_pool2d")  # whose power stands before the kernel's size
+    kernel = _pair(read(1 + later, "kernel_size", None))
+    stride = _pair(read(2 + later, "stride", None) or kernel)
+    padding = _pair(0 if later else read(3, "padding", 0))
+    return kernel, stride, padding, _pair(read(4, "dilation", 1) if step.name.startswith("max") else 1)
 
 
 def _arguments(step: Step) -> Callable[[int, str, Any], Any]:
@@ -217,20 +238,21 @@ def _adaptive(step: Step, inputs: list[Field | None]) -> Field | None:
     field = inputs[0] if len(inputs) == 1 else None
     if field is None or step.shape is None:
         return None
-    return Field(field.dims, *(_bins(axis, step.shape[dim]) for axis, dim in zip(field.axes, field.dims, strict=True)))
+    rows, columns = (_bins(axis, step.shape[dim]) for axis, dim in zip(field.axes, field.dims, strict=True))
+    return replace(field, rows=rows, columns=columns)
 
 
 def _bins(axis: Axis, count: int) -> Axis:
     length = len(axis.low)
     if count == length:
         return axis
-    edges = [(i * length // count, math.ceil((i + 1) * length / count)) for i in range(count)]
+    edges = [(i * length // count, -((i + 1) * length // -count)) for i in range(count)]
     low = np.array([axis.low[a:b].min() for a, b in edges])
     high = np.array([axis.high[a:b].max() for a, b in edges])
-    width = length // count
-    if length % count or axis.size is None or axis.stride is None:
-        return Axis(low, high, None, None)
-    return Axis(low, high, axis.size + (width - 1) * axis.stride, axis.stride * width)
+    if length % count or axis.even is None:
+        return Axis(low, high, None)
+    width, even = length // count, axis.even
+    return Axis(low, high, Even(even.size + (width - 1) * even.stride, even.stride * width, even.start))
 
 
 _PAD_MODES = {"reflect": "reflect", "replicate": "edge", "circular": "wrap"}
@@ -243,7 +265,8 @@ def _pad(step: Step, inputs: list[Field | None]) -> Field | None:
     if field is None or field.dims != (2, 3) or len(widths) not in (2, 4):
         return None
     left, right, top, bottom = (*widths, 0, 0)[:4]
-    return Field(field.dims, _padded(field.rows, top, bottom, mode), _padded(field.columns, left, right, mode))
+    rows, columns = _padded(field.rows, top, bottom, mode), _padded(field.columns, left, right, mode)
+    return replace(field, rows=rows, columns=columns)
 
 
 def _padded(axis: Axis, before: int, after: int, mode: str) -> Axis:
@@ -254,7 +277,8 @@ def _padded(axis: Axis, before: int, after: int, mode: str) -> Axis:
     else:
         low = np.pad(axis.low[keep], widths, constant_values=_NOWHERE)
         high = np.pad(axis.high[keep], widths, constant_values=-1)
-    return Axis(low, high, axis.size, axis.stride)
+    even = axis.even and replace(axis.even, start=axis.even.start - before * axis.even.stride)
+    return Axis(low, high, even)
 
 
 def _cat(step: Step, inputs: list[Field | None]) -> Field | None:
@@ -311,16 +335,16 @@ def _transpose(step: Step, inputs: list[Field | None]) -> Field | None:
 
 def _moved(field: Field, order: list[int]) -> Field:
     rows, columns = (order.index(dim) for dim in field.dims)
-    return Field((rows, columns), field.rows, field.columns)
+    return replace(field, dims=(rows, columns))
 
 
 def _reshape(step: Step, inputs: list[Field | None]) -> Field | None:
     """Splitting or joining channels keeps rows and columns where they are: the last two."""
     field, shape = inputs[0] if len(inputs) == 1 else None, step.shape or ()
-    if field is None or len(shape) < 4 or field.dims[1] - field.dims[0] != 1:
+    if field is None or len(shape) < 4 or field.dims != (field.rank - 2, field.rank - 1):
         return None
-    sizes = (len(field.rows.low), len(field.columns.low))
-    return Field((len(shape) - 2, len(shape) - 1), field.rows, field.columns) if shape[-2:] == sizes else None
+    moved = Field((len(shape) - 2, len(shape) - 1), field.rows, field.columns, len(shape))
+    return moved if shape[-2:] == (len(field.rows.low), len(field.columns.low)) else None
 
 
 def _getitem(step: Step, inputs: list[Field | None]) -> Field | None:
@@ -330,7 +354,7 @@ def _getitem(step: Step, inputs: list[Field | None]) -> Field | None:
         return None
     dims, kept = [], 0
     axes = dict(zip(field.dims, field.axes, strict=True))
-    for dim in range(max(len(key), max(field.dims) + 1)):
+    for dim in range(field.rank):
         item = key[dim] if dim < len(key) else slice(None)
         if dim in axes:
             if isinstance(item, int):
@@ -339,12 +363,13 @@ def _getitem(step: Step, inputs: list[Field | None]) -> Field | None:
             dims.append(kept)
         kept += isinstance(item, slice)
     rows, columns = (axes[d] for d in field.dims)
-    return Field((dims[0], dims[1]), rows, columns) if field.dims[0] < field.dims[1] else None
+    return Field((dims[0], dims[1]), rows, columns, kept) if field.dims[0] < field.dims[1] else None
 
 
 def _cut(axis: Axis, part: slice) -> Axis:
-    stride = None if axis.stride is None else axis.stride * (part.step or 1)
-    return Axis(axis.low[part], axis.high[part], axis.size, stride)
+    first, _, jump = part.indices(len(axis.low))
+    even = axis.even and Even(axis.even.size, axis.even.stride * jump, axis.even.start + first * axis.even.stride)
+    return Axis(axis.low[part], axis.high[part], even)
 
 
 def _unsqueeze(step: Step, inputs: list[Field | None]) -> Field | None:
@@ -353,46 +378,76 @@ def _unsqueeze(step: Step, inputs: list[Field | None]) -> Field | None:
         return None
     dim = _positive(_arguments(step)(1, "dim", 0), step)
     rows, columns = (d + (d >= dim) for d in field.dims)
-    return Field((rows, columns), field.rows, field.columns)
+    return Field((rows, columns), field.rows, field.columns, field.rank + 1)
+
+
+def _batch_norm(step: Step, inputs: list[Field | None]) -> Field | None:
+    """With stored statistics a cell stays alone; with those of the batch it sees everything."""
+    return None if _arguments(step)(5, "training", False) else _same(step, inputs)
 
 
 _ELEMENTWISE = (
-    "relu relu6 leaky_relu prelu rrelu elu selu celu gelu silu mish hardswish hardsigmoid hardtanh sigmoid tanh softplus "
-    "softsign clamp clamp_min clamp_max threshold dropout dropout2d feature_dropout alpha_dropout batch_norm "
-    "native_batch_norm local_response_norm add sub rsub mul div truediv rtruediv neg abs exp log sqrt square pow maximum "
-    "minimum where contiguous clone detach to float double half type_as identity stochastic_depth logsigmoid "
-    "native_batch_norm_legit_no_training conj positive lerp addcmul addcdiv erf sin cos sign reciprocal rsqrt nan_to_num"
+    "relu relu6 leaky_relu prelu rrelu elu selu celu gelu silu mish hardswish hardsigmoid hardtanh sigmoid tanh "
+    "softplus softsign clamp clamp_min clamp_max threshold dropout dropout2d feature_dropout alpha_dropout "
+    "local_response_norm add sub rsub mul div truediv rtruediv neg abs exp log sqrt square pow maximum minimum where "
+    "contiguous clone detach to float double half type_as identity stochastic_depth logsigmoid conj positive lerp "
+    "addcmul addcdiv erf sin cos sign reciprocal rsqrt nan_to_num"
 ).split()
-_RULES: dict[str, _Rule] = {name: _same for name in _ELEMENTWISE} | {
-    "conv2d": _windows, "convolution": _windows, "max_pool2d": _windows, "avg_pool2d": _windows, "lp_pool2d": _windows,
-    "max_pool2d_with_indices": _windows, "adaptive_avg_pool2d": _adaptive, "adaptive_max_pool2d": _adaptive,
-    "pad": _pad, "constant_pad_nd": _pad, "cat": _cat, "softmax": _along(1), "log_softmax": _along(1), "chunk": _along(0),
-    "split": _along(0), "layer_norm": _layer_norm, "linear": _linear, "permute": _permute, "transpose": _transpose,
-    "view": _reshape, "reshape": _reshape, "getitem": _getitem, "unsqueeze": _unsqueeze,
+_RULES: dict[str, _Rule] = dict.fromkeys(_ELEMENTWISE, _same) | {
+    "conv2d": _windows, "convolution": _windows, "max_pool2d": _windows, "avg_pool2d": _windows,
+    "lp_pool2d": _windows, "max_pool2d_with_indices": _windows, "adaptive_avg_pool2d": _adaptive,
+    "adaptive_max_pool2d": _adaptive, "pad": _pad, "constant_pad_nd": _pad, "cat": _cat, "softmax": _along(1),
+    "log_softmax": _along(1), "chunk": _along(0), "split": _along(0), "layer_norm": _layer_norm, "linear": _linear,
+    "permute": _permute, "transpose": _transpose, "view": _reshape, "reshape": _reshape, "getitem": _getitem,
+    "unsqueeze": _unsqueeze, "batch_norm": _batch_norm,
 }  # fmt: skip
 
 
-def arithmetic(step: Step) -> int:
-    """Multiply-accumulate operations of one step for one image."""
-    if step.shape is None:
+def arithmetic(step: Step, steps: list[Step]) -> int:
+    """Multiply-accumulate operations of one of `steps`, for one image."""
+    if step.name not in _MACS:
         return 0
-    cells = math.prod(step.shape[1:])
-    if step.name in {"conv2d", "convolution", "conv1d", "conv3d", "linear", "addmm"}:
-        weight = next((a for a in (*step.args, *step.kwargs.values()) if isinstance(a, Tensor) and a.dim() > 1), None)
-        return 0 if weight is None else cells * (weight.numel() // weight.shape[_out_axis(step)])
-    if step.name in {"conv_transpose2d", "matmul", "bmm", "scaled_dot_product_attention"}:
-        return _product(step, cells)
-    return 0
+    shapes = [_shape_of(value, steps) for value in (*step.args, *step.kwargs.values())]
+    return _MACS[step.name](step.shape or step.parts[0] or (), [shape for shape in shapes if shape is not None])
 
 
-def _out_axis(step: Step) -> int:
-    return 1 if step.name == "addmm" else 0
+_Shape = tuple[int, ...]
 
 
-def _product(step: Step, cells: int) -> int:
-    weight = next((a for a in step.args if isinstance(a, Tensor)), None)
-    if step.name == "conv_transpose2d" and weight is not None:
-        return cells * weight.shape[0] * math.prod(weight.shape[2:]) // math.prod(_pair(_arguments(step)(3, "stride", 1)))
-    return cells * weight.shape[-2] if weight is not None and weight.dim() > 1 else 0
+def _shape_of(value: Any, steps: list[Step]) -> _Shape | None:
+    if isinstance(value, Ref):
+        return steps[value.step].shape if value.part is None else steps[value.step].parts[value.part]
+    return tuple(value.shape) if isinstance(value, Tensor) else None
 
 
+def _weighted(output: _Shape, operands: list[_Shape]) -> int:
+    return math.prod(output[1:]) * math.prod(operands[1][1:])
+
+
+def _transposed(output: _Shape, operands: list[_Shape]) -> int:
+    return math.prod(operands[0][1:]) * math.prod(operands[1][1:])
+
+
+def _product(output: _Shape, operands: list[_Shape]) -> int:
+    return math.prod(output[1:]) * operands[0][-1]
+
+
+def _biased_product(output: _Shape, operands: list[_Shape]) -> int:
+    return _product(output, operands[1:])
+
+
+def _attention(output: _Shape, operands: list[_Shape]) -> int:
+    query, key = operands[:2]
+    return 2 * math.prod(query[1:]) * key[-2]
+
+
+def _projected_attention(output: _Shape, operands: list[_Shape]) -> int:
+    (length, _, width), (keys, _, _) = operands[0], operands[1]  # (positions, batch, width)
+    return 2 * width * width * (length + keys) + 2 * length * keys * width
+
+
+_MACS: dict[str, Callable[[_Shape, list[_Shape]], int]] = {
+    "conv1d": _weighted, "conv2d": _weighted, "conv3d": _weighted, "convolution": _weighted, "linear": _weighted,
+    "conv_transpose2d": _transposed, "matmul": _product, "mm": _product, "bmm": _product, "addmm": _biased_product,
+    "scaled_dot_product_attention": _attention, "multi_head_attention_forward": _projected_attention,
+}  # fmt: skip

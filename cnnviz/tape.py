@@ -1,11 +1,13 @@
 """The graph of one clean forward pass, written down as it runs.
 
-Some questions need the graph: how far a cell sees, how much arithmetic a layer costs, what an occluded window can reach.
+Some questions need the graph: how far a cell sees, how much a layer computes, what an occluded window can reach.
 Symbolic tracing and export change global state while they run and would break every other thread, so nothing is traced:
 a `Tape` is a `Trace` that writes down each tensor operation of one ordinary pass, with its arguments.
 
 The surprise: a tape tells what *this* input did. Where a network branches on a value, another input may do something
-else; `Tape.reads_values` says so, and whoever replays the tape must not trust it then.
+else; `Tape.reads_values` says so, and whoever replays the tape must not trust it then. What no function mode sees (an
+`autograd.Function`, a scripted function) stands on the tape as a step `unseen` that cannot be replayed and may have
+read everything: gradients are recorded during the pass, so that its result is not taken for a constant.
 """
 
 from __future__ import annotations
@@ -78,12 +80,16 @@ class Tape(Trace):
         self._held: list[Any] = []
 
     def run(self, network: nn.Module, images: Tensor) -> Tape:
-        """Write down one pass over `images`; gradients are not recorded."""
+        """Write down one pass over `images`."""
+        with torch.inference_mode(False), torch.enable_grad():
+            images = images.detach().clone().requires_grad_().clone()  # a network may overwrite its input: no leaf
         self.begin(images)
         try:
-            with torch.no_grad():
+            with torch.inference_mode(False), torch.enable_grad():
                 super().run(network, images)
-            self.output = self._place.get(id(self.scores))
+            if isinstance(self.scores, Tensor):
+                self.output = self._find(self.scores)
+                self.scores = self.scores.detach()
         finally:
             self._held.clear()
             self._place.clear()
@@ -96,28 +102,35 @@ class Tape(Trace):
 
     def saw(self, function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> None:
         name = step_name(function)
-        if name in _READS_VALUES and any(True for _ in find_refs(self._refer((args, kwargs)))):
-            self.reads_values = True
-        tensors = _tensors(output)
-        if not tensors:
-            return
-        index = len(self.steps)
-        referred = self._refer((args, kwargs))
-        if not any(True for _ in find_refs(referred)):
+        referred_args, referred_kwargs = self._refer(args), self._refer(kwargs)
+        if next(find_refs((referred_args, referred_kwargs)), None) is None:
             return  # made of constants alone: it enters the tape as a constant where it is used
-        shape = tuple(output.shape) if isinstance(output, Tensor) else None
-        parts = () if shape is not None else tuple(tuple(t.shape) for t in tensors)
-        self.steps.append(Step(index, name, function, *referred, shape, parts))
-        if isinstance(output, Tensor):
-            self._remember(output, Ref(index))
-        else:
-            for part, tensor in enumerate(tensors):
-                self._remember(tensor, Ref(index, part))
+        self.reads_values |= name in _READS_VALUES
+        if name == "setitem":
+            output = args[0]  # `x[…] = y` gives nothing back: what it made is x
+        if isinstance(output, Tensor) or any(isinstance(part, Tensor) for part in _parts(output)):
+            self._write(name, function, referred_args, referred_kwargs, output)
 
-    def named(self, name: str, output: Tensor, module: nn.Module | None) -> None:
-        at = self._place.get(id(output))
+    def named(self, name: str, output: Tensor, module: nn.Module | None, inputs: Any) -> None:
+        at = self._find(output)
         if at is not None:
             self.marks.append(Mark(name, at, module, tuple(output.shape)))
+
+    def _write(self, name: str, function: Callable[..., Any], args: Any, kwargs: Any, output: Any) -> None:
+        index, parts = len(self.steps), _parts(output)
+        shape = None if parts else tuple(output.shape)
+        self.steps.append(Step(index, name, function, args, kwargs, shape, tuple(map(_shape, parts))))
+        if not parts:
+            self._remember(output, Ref(index))
+        for part, tensor in enumerate(parts):
+            if isinstance(tensor, Tensor):
+                self._remember(tensor, Ref(index, part))
+
+    def _find(self, tensor: Tensor) -> Ref | None:
+        """Where a tensor was computed; None for a constant."""
+        if id(tensor) not in self._place and tensor.grad_fn is not None:  # from the image, in a way that was not seen
+            self._write("unseen", _unseen, (Ref(0),), {}, tensor)
+        return self._place.get(id(tensor))
 
     def _remember(self, tensor: Tensor, ref: Ref) -> None:
         self._held.append(tensor)
@@ -125,7 +138,7 @@ class Tape(Trace):
 
     def _refer(self, value: Any) -> Any:
         if isinstance(value, Tensor):
-            return self._place.get(id(value), value)
+            return self._find(value) or value
         if isinstance(value, tuple | list):
             return type(value)(self._refer(item) for item in value) if type(value) in (tuple, list) else value
         if isinstance(value, dict):
@@ -145,13 +158,17 @@ def find_refs(value: Any) -> Iterator[Ref]:
             yield from find_refs(item)
 
 
-def _tensors(output: Any) -> list[Tensor]:
-    if isinstance(output, Tensor):
-        return [output]
-    if isinstance(output, tuple | list) and output and all(isinstance(item, Tensor) for item in output):
-        return list(output)
-    return []
+def _parts(output: Any) -> tuple[Any, ...]:
+    return tuple(output) if isinstance(output, tuple | list) else ()
+
+
+def _shape(part: Any) -> tuple[int, ...] | None:
+    return tuple(part.shape) if isinstance(part, Tensor) else None
 
 
 def _identity(x: Any) -> Any:
     return x
+
+
+def _unseen(*_: Any) -> Any:
+    raise NotImplementedError("this step of the network cannot be replayed: PyTorch does not show what it did")

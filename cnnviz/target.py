@@ -156,7 +156,7 @@ class Neuron:
 
 @dataclass(frozen=True)
 class WholeLayer:
-    """Half the squared norm of a layer's output: its gradient is the layer's own activation, sent back to the pixels."""
+    """Half the squared norm of a layer's output: its gradient there is the layer's own activation."""
 
     layer: str
 
@@ -173,6 +173,28 @@ class WholeLayer:
 
     def check(self, model: Model) -> None:
         model.layer(self.layer)
+
+
+@dataclass(frozen=True)
+class Sum:
+    """Several targets added up: the mix of two neurons, say."""
+
+    targets: tuple[Target, ...]
+
+    @property
+    def layers(self) -> tuple[str, ...]:
+        return tuple(dict.fromkeys(name for target in self.targets for name in target.layers))
+
+    @property
+    def text(self) -> str:
+        return "+".join(target.text for target in self.targets)
+
+    def __call__(self, trace: Trace) -> Tensor:
+        return torch.stack([target(trace) for target in self.targets]).sum(0)
+
+    def check(self, model: Model) -> None:
+        for target in self.targets:
+            target.check(model)
 
 
 @dataclass(frozen=True)
@@ -210,6 +232,8 @@ def as_target(target: Target | Sequence[Target] | int, images: int) -> Target:
 
 def parse_target(text: str) -> Target:
     """The target that `Target.text` wrote. Raises `TargetError` when the text is no target."""
+    if "+" in text:
+        return Sum(tuple(map(parse_target, text.split("+"))))
     kind, *fields = text.split(":")
     try:
         return _KINDS[kind](fields)

@@ -7,19 +7,19 @@ which is also a thread-local function mode.
 
 The surprise: PyTorch overwrites. A kept output followed by an in-place ReLU would show the ReLU's output, so what is
 kept stays behind and a clone travels on; where the operation itself is in place, it runs on a clone and the result is
-copied back, which keeps both the kept values and the gradient through them intact.
+copied back, which keeps both the kept values and the gradient through them intact. What shares memory with a tensor
+that the network still holds (a view, a dropout that does nothing) is kept as a clone too.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterator
 from contextvars import ContextVar, Token
 from functools import partial
 from types import TracebackType
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
@@ -40,7 +40,7 @@ _RESHAPES = frozenset({"view", "reshape", "squeeze"})
 _ALIASES = {"iadd": "add", "radd": "add", "imul": "mul", "rmul": "mul", "concat": "cat", "concatenate": "cat"}
 
 
-class _ReachedLast(Exception):
+class _ReachedLast(BaseException):  # not an Exception: a network that catches those must not catch this one
     """The last layer that was asked for has run; the rest of the pass is not needed."""
 
 
@@ -64,8 +64,10 @@ class Trace(TorchFunctionMode):
         self._missing = set(self.keep) if until_kept and self.keep else None
         self._inside: list[_Frame] = []
         self._uses: Counter[str] = Counter()
+        self._taken: set[str] = set()
         self._last: Tensor | None = None
-        self._in_place: dict[int, Tensor] = {}
+        # what an in-place operation made: id of its tensor: the tensor, its version then, and the clone that was kept
+        self._in_place: dict[int, tuple[Tensor, int, Tensor]] = {}
         self._token: Token[Trace | None] | None = None
 
     def run(self, network: nn.Module, images: Tensor) -> Trace:
@@ -81,14 +83,15 @@ class Trace(TorchFunctionMode):
 
     def __enter__(self) -> Trace:
         self._token = _active.set(self)
-        return super().__enter__()  # type: ignore[no-any-return]
+        super().__enter__()  # type: ignore[no-untyped-call]
+        return self
 
     def __exit__(
         self, kind: type[BaseException] | None, value: BaseException | None, traceback: TracebackType | None
     ) -> None:
         if self._token is not None:
             _active.reset(self._token)
-        super().__exit__(kind, value, traceback)
+        super().__exit__(kind, value, traceback)  # type: ignore[no-untyped-call]
 
     def __torch_function__(
         self, function: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
@@ -105,16 +108,16 @@ class Trace(TorchFunctionMode):
         if not _is_layer(step, args, kwargs, output):
             return output
         name = "flatten" if step in _RESHAPES else step
-        return self._record(f"{self._inside[-1].name}.{name}".lstrip("."), output)
+        return self._record(f"{self._inside[-1].name}.{name}".lstrip("."), output, inputs=(args, kwargs))
 
     def saw(self, function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> None:
         """Called for every tensor operation of the pass; a `Tape` writes it down."""
 
-    def named(self, name: str, output: Tensor, module: nn.Module | None) -> None:
+    def named(self, name: str, output: Tensor, module: nn.Module | None, inputs: Any) -> None:
         """Called for every layer once its name is known; a `Tape` writes it down."""
 
     def _overwrites_kept(self, function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
-        if not (self.keep and self._inside and args and isinstance(args[0], Tensor)):
+        if not (self.keep and self._inside and isinstance(_first(args, kwargs), Tensor)):
             return False
         frame = self._inside[-1]
         name = frame.name if frame.is_leaf else f"{frame.name}.{step_name(function)}".lstrip(".")
@@ -122,38 +125,42 @@ class Trace(TorchFunctionMode):
 
     def _run_in_place(self, function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Run an in-place operation beside its tensor, then copy: what is kept is never written to again."""
-        target = args[0]
-        if target.is_leaf and target.requires_grad:
-            return function(*args, **kwargs)  # PyTorch refuses this in its own words
+        target = _first(args, kwargs)
+        if target.is_inference() or (target.is_leaf and target.requires_grad):
+            return function(*args, **kwargs)  # no gradient to look after; or PyTorch refuses this in its own words
         beside = target.clone()
-        result = function(beside, *args[1:], **kwargs)
+        args, kwargs = ((beside, *args[1:]), kwargs) if args else (args, kwargs | {"input": beside})
+        result = function(*args, **kwargs)
         if result is not beside:
             return result
         target.copy_(beside)
-        self._in_place[id(target)] = beside
+        self._in_place[id(target)] = (target, target._version, beside)
         return target
 
-    def _record(self, name: str, output: Tensor, module: nn.Module | None = None) -> Tensor:
+    def _record(self, name: str, output: Tensor, module: nn.Module | None = None, *, inputs: Any) -> Tensor:
         numbered = self._numbered(name)
         self._uses[name] += 1
-        name = numbered
-        self.names.append(name)
-        self.named(name, output, module)
-        self._last = self._keep(name, output) if name in self.keep else output
+        self._taken.add(numbered)
+        self.names.append(numbered)
+        self.named(numbered, output, module, inputs)
+        self._last = self._keep(numbered, output, inputs) if numbered in self.keep else output
         return self._last
 
     def _numbered(self, name: str) -> str:
         uses = self._uses[name]
-        return f"{name}_{uses}" if uses else name
+        numbered = f"{name}_{uses}" if uses else name
+        while numbered in self._taken:  # a module may be called what a second use of another would be called
+            uses += 1
+            numbered = f"{name}_{uses}"
+        return numbered
 
-    def _keep(self, name: str, output: Tensor) -> Tensor:
-        beside = self._in_place.get(id(output))
-        if beside is not None:
+    def _keep(self, name: str, output: Tensor, inputs: Any) -> Tensor:
+        target, version, beside = self._in_place.get(id(output), (None, 0, output))
+        if target is output and output._version == version:
             self.outputs[name] = beside
             travels = output
         else:
-            # a view shares its base's memory, which a later in-place operation may write to
-            self.outputs[name] = output.clone() if output._is_view() else output
+            self.outputs[name] = output.clone() if _shares_memory(output, inputs) else output
             travels = self.outputs[name].clone()
         if self._missing is not None:
             self._missing.discard(name)
@@ -164,12 +171,13 @@ class Trace(TorchFunctionMode):
     def _enter_module(self, frame: _Frame) -> None:
         self._inside.append(frame)
 
-    def _leave_module(self, module: nn.Module, output: Any) -> Any:
-        frame = self._inside.pop()
+    def _leave_module(self, frame: _Frame, module: nn.Module, inputs: Any, output: Any) -> Any:
+        while self._inside.pop() is not frame:
+            pass  # a module inside failed, and the network went on without it
         # a container is a layer only where it does a step of its own after its last inner layer
         if not frame.name or not isinstance(output, Tensor) or (not frame.is_leaf and output is self._last):
             return None
-        return self._record(frame.name, output, module)
+        return self._record(frame.name, output, module, inputs=inputs)
 
 
 class _Frame:
@@ -183,42 +191,72 @@ class _Frame:
 
 
 def step_name(function: Callable[..., Any]) -> str:
-    """The plain name of a tensor operation: `relu` for `F.relu`, `torch.relu`, `Tensor.relu_` and `aten.relu.default`."""
-    name = getattr(function, "__name__", "").split(".")[0].strip("_")
+    """The plain name of a tensor operation: `relu` for `F.relu`, `torch.relu`, `Tensor.relu_`, `aten.relu.default`."""
+    name: str = getattr(function, "__name__", "").split(".")[0].strip("_")
     return _ALIASES.get(name, name)
 
 
 def writes_in_place(function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
     """Whether this call overwrites its first argument: `relu_`, `+=`, `F.relu(x, inplace=True)`."""
-    name = getattr(function, "__name__", "").split(".")[0]
+    name: str = getattr(function, "__name__", "").split(".")[0]
     if name.startswith("__"):
         return name.startswith("__i") and name not in {"__invert__", "__index__", "__int__"}
-    return (name.endswith("_") and step_name(function) in STEPS) or kwargs.get("inplace") is True or _positional(
-        name, args
+    return (
+        (name.endswith("_") and step_name(function) in STEPS)
+        or kwargs.get("inplace") is True
+        or _inplace_by_position(name, args)
     )
 
 
-# where `inplace` stands when it is given by position: F.relu(x, True), F.hardtanh(x, 0, 6, True), F.dropout(x, p, t, True)
+# where `inplace` stands when it is given by position: F.relu(x, True), F.hardtanh(x, 0, 6, True)
 _INPLACE_POSITION = {
     "relu": 1, "relu6": 1, "silu": 1, "mish": 1, "hardswish": 1, "hardsigmoid": 1, "selu": 1, "elu": 2, "celu": 2,
     "leaky_relu": 2, "threshold": 3, "hardtanh": 3, "dropout": 3, "dropout2d": 3,
 }  # fmt: skip
 
 
-def _positional(name: str, args: tuple[Any, ...]) -> bool:
-    position = _INPLACE_POSITION.get(name)
-    return position is not None and len(args) > position and args[position] is True
+def _inplace_by_position(name: str, args: tuple[Any, ...]) -> bool:
+    position = _INPLACE_POSITION.get(name, len(args))
+    return len(args) > position and args[position] is True
+
+
+def _first(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """The tensor that an operation works on: its first argument, which may be named `input`."""
+    return args[0] if args else kwargs.get("input")
+
+
+def _shares_memory(output: Tensor, inputs: Any) -> bool:
+    # under inference_mode a view does not know that it is one, so the memory itself is compared as well
+    return output._is_view() or any(_memory(tensor) == _memory(output) for tensor in tensors_in(inputs))
+
+
+def _memory(tensor: Tensor) -> int:
+    return tensor.untyped_storage().data_ptr()
+
+
+def tensors_in(value: Any) -> Iterator[Tensor]:
+    """Every tensor inside nested tuples, lists and dictionaries."""
+    if isinstance(value, Tensor):
+        yield value
+    elif isinstance(value, tuple | list):
+        for item in value:
+            yield from tensors_in(item)
+    elif isinstance(value, dict):
+        for item in value.values():
+            yield from tensors_in(item)
 
 
 def _is_layer(step: str, args: tuple[Any, ...], kwargs: dict[str, Any], output: Tensor) -> bool:
+    if step not in STEPS and step not in _RESHAPES:
+        return False
+    first = _first(args, kwargs)
+    before = first.dim() if isinstance(first, Tensor) else 0
     if step in _BRANCHES:
         other = args[1] if len(args) > 1 else kwargs.get("other")
-        return isinstance(other, Tensor) and other.dim() == args[0].dim() > 1
+        return isinstance(other, Tensor) and other.dim() == before > 1
     if step in _RESHAPES:
-        return output.dim() == 2 and isinstance(args[0], Tensor) and args[0].dim() > 2
-    if step == "mean":
-        return output.dim() < args[0].dim() == 4
-    return step in STEPS
+        return output.dim() == 2 < before
+    return step != "mean" or output.dim() < before == 4
 
 
 def _enter(frame: _Frame, module: nn.Module, inputs: Any) -> None:
@@ -227,16 +265,22 @@ def _enter(frame: _Frame, module: nn.Module, inputs: Any) -> None:
         trace._enter_module(frame)
 
 
-def _leave(module: nn.Module, inputs: Any, output: Any) -> Any:
+def _leave(frame: _Frame, module: nn.Module, inputs: Any, output: Any) -> Any:
     trace = _active.get()
-    return None if trace is None else trace._leave_module(module, output)
+    return None if trace is None else trace._leave_module(frame, module, inputs, output)
 
 
 def instrument(network: nn.Module) -> nn.Module:
     """Place the hooks, once, on a network that nobody else holds; returns the same network."""
     for name, module in network.named_modules(remove_duplicate=True):
-        is_leaf = bool(name) and next(module.children(), None) is None
-        module.register_forward_pre_hook(partial(_enter, _Frame(name, is_leaf)))
-        module.register_forward_hook(_leave)
+        if "parametrizations" in name.split("."):
+            continue  # how a weight is computed is no layer
+        frame = _Frame(name, bool(name) and is_leaf(module))
+        module.register_forward_pre_hook(partial(_enter, frame))
+        module.register_forward_hook(partial(_leave, frame))
     return network
 
+
+def is_leaf(module: nn.Module) -> bool:
+    """Whether a module has no layers inside; a reparametrised weight (weight norm, spectral norm) is none."""
+    return all(name == "parametrizations" for name, _ in module.named_children())
