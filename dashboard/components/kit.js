@@ -100,7 +100,7 @@ function rich(text) {
 
 /* ---- numbers, as in cnnviz/figures/numbers.py ------------------------------------------------------------------ */
 
-const MINUS = "\u2212", THIN = "\u2009", TIMES = "\u00d7", DASH = "\u2013";
+const MINUS = "\u2212", THIN = "\u202f", TIMES = "\u00d7", DASH = "\u2013";
 
 function fixed(value, digits = 2) {
   if (Number.isNaN(value)) return "not a number";
@@ -119,7 +119,7 @@ function short(value, digits = 3) {
 /* Two decimals as everywhere in a readout, unless that would lose the number. */
 const reading = (value) => (value === 0 || Math.abs(value) >= 0.1 ? fixed(value, 2) : short(value));
 
-const percent = (share) => (share > 0 && share < 0.0005 ? `<${THIN}0.1` : fixed(100 * share, 1));
+const percent = (share) => (share > 0 && share < 0.0005 ? "<\u00a00.1" : fixed(100 * share, 1));
 const span = (first, end) => (end - first === 1 ? String(first) : `${first}${DASH}${end - 1}`);
 
 function tickText(value, top) {
@@ -191,17 +191,16 @@ function majors(side, parts) {
 }
 
 function ruler(width, height, cell, by = 1) {
-  const parts = Math.max(width, height) * cell < 190 ? 2 : 4, group = sv("g", { class: "tk" });
-  const every = [1, 2, 4, 5, 8, 10, 16, 20, 25].find((k) => k * cell >= 5) || 50;
-  const axis = (side, path, label) => {
-    const numbers = majors(side * by, parts).map((place) => place / by);
-    for (let i = 0; i <= side; i += every) if (!numbers.includes(i)) group.append(sv("path", { class: "minor", d: path(22 + i * cell, 18.5) }));
-    numbers.forEach((i) => group.append(sv("path", { d: path(22 + i * cell, 16) }), label(i, 22 + i * cell)));
+  const scale = cell / by, parts = Math.max(width, height) * cell < 190 ? 2 : 4, group = sv("g", { class: "tk" });
+  const every = [1, 2, 4, 5, 7, 8, 10, 14, 16, 20, 25, 28, 32].find((k) => k * scale >= 5) || 50;
+  const axis = (cells, path, label) => {
+    const side = Math.round(cells * by), numbers = majors(side, parts);
+    for (let i = 0; i <= side; i += every) if (!numbers.includes(i)) group.append(sv("path", { class: "minor", d: path(22 + i * scale, 18.5) }));
+    for (const i of numbers) group.append(sv("path", { d: path(22 + i * scale, 16) }), label(i, 22 + i * scale));
   };
-  const text = (i, props) => sv("text", { ...props, text: String(Math.round(i * by)) });
+  const text = (i, props) => sv("text", { ...props, text: i });
   axis(width, (at, from) => `M${at} ${from}V21`, (i, at) => text(i, { x: at, y: 13, "text-anchor": "middle" }));
-  axis(height, (at, from) => `M${from} ${at}H21`, (i, at) => text(i === 0 ? NaN : i, { x: 13, y: at + 4, "text-anchor": "end" }));
-  group.querySelectorAll("text").forEach((t) => t.textContent === "NaN" && t.remove());
+  axis(height, (at, from) => `M${from} ${at}H21`, (i, at) => (i ? text(i, { x: 13, y: at + 4, "text-anchor": "end" }) : sv("g")));
   return group;
 }
 

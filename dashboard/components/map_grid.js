@@ -99,7 +99,7 @@ export default component((view) => {
       : ownLimits();
     const side = el("div", { class: "readout" });
     root.replaceChildren(el("div", { class: "fm" },
-      el("div", {}, tiles.length ? grid : el("p", { class: "cap nothing", text: "No map is left to show: every channel is 0 on this picture." }),
+      el("div", { class: "left" }, tiles.length ? grid : el("p", { class: "cap nothing", text: "No map is left to show: every channel is 0 on this picture." }),
         el("div", { class: "below" }, key, el("p", { class: "cap" }, rich(data.caption)))), side));
     set = roving(grid, () => tiles.map((tile) => tile.button), () => columnsNow);
     grid.addEventListener("keydown", moveCell);
@@ -132,7 +132,7 @@ export default component((view) => {
     const want = root.clientWidth > 760 ? 84 : 70;
     let cell = Math.max(1, Math.floor(want / side));
     if (cell * side < want * 0.74 && (cell + 1) * side <= 112) cell += 1;
-    if (data.units) cell = Math.max(8, Math.min(23, Math.floor(room / width())));
+    if (data.units) cell = Math.max(8, Math.min(46, Math.floor(room / width())));
     const tile = width() * cell, gap = (n) => (n > 1 ? Math.floor((room - n * tile) / (n - 1)) : 0);
     columnsNow = data.units ? 1 : Math.min(8, Math.max(1, Math.floor((room + 4) / (tile + 4))));
     tiles.forEach(({ canvas, hit, button }) => {
@@ -144,6 +144,8 @@ export default component((view) => {
     grid.style.gridTemplateColumns = `repeat(${columnsNow}, ${tile}px)`;
     grid.style.columnGap = `${columnsNow === 8 ? Math.min(gap(8), 20) : 10}px`;
     cellNow = cell;
+    const rows = Math.ceil(tiles.length / columnsNow);             // a legend below the fold explains nothing
+    grid.parentElement.classList.toggle("tall", rows * (height() * cell + 28) > 560);
     mark();
   }
   let cellNow = 1;

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
 from cnnviz.figures import pixels, scales
 from dashboard.components.kit import define, mount, pack
@@ -16,16 +17,18 @@ _component = define("ruled_picture")
 
 
 def packed_picture(
-    image: NDArray[np.floating[Any]], largest: int = LARGEST_PICTURE
-) -> tuple[dict[str, int], dict[str, bytes]]:
+    image: NDArray[np.floating[Any]], largest: int = LARGEST_PICTURE, *, whole: bool = True
+) -> tuple[dict[str, float], dict[str, bytes]]:
     """A picture (C, H, W) in [0, 1] for `pack`: its size in the header, its PNG among the arrays.
 
-    One longer than `largest` is shrunk by a whole number (mean of each block) and says by how much. With a number of
-    channels other than 1 and 3 their mean is drawn.
+    One longer than `largest` is shrunk to it (mean of the pixels that meet), by a whole number when `whole`; `by` says
+    how many of its pixels stand side by side in one that is drawn. With a number of channels other than 1 and 3 their
+    mean is drawn.
     """
     planes = image if image.shape[0] in (1, 3) else image.mean(axis=0, keepdims=True)
-    by = -(-max(planes.shape[1:]) // largest)
-    small = _mean_blocks(planes, by)
+    longest = max(planes.shape[1:])
+    by = -(-longest // largest) if whole else max(longest / largest, 1)
+    small = _shrunk(planes, by)
     return {"height": small.shape[1], "width": small.shape[2], "by": by}, {"png": pixels.picture_png(small)}
 
 
@@ -54,7 +57,7 @@ def ruled_picture(
     header: dict[str, Any] = {"picture": picture, "side": side, "alt": alt, "title": title, "caption": caption}
     if overlay is not None:
         scale = scale or scales.scale_for(overlay[None])
-        drawn = pixels.shrink(overlay, picture["by"]).astype(np.float32)
+        drawn = pixels.shrink(overlay, int(picture["by"])).astype(np.float32)
         low, high = scale.of(0)
         header["overlay"] = {"palette": scale.palette, "low": low, "high": high, "opacity": opacity, "words": legend}
         blocks["values"] = drawn
@@ -62,10 +65,9 @@ def ruled_picture(
     mount(_component, pack(header, **blocks), key=key)
 
 
-def _mean_blocks(planes: NDArray[np.floating[Any]], by: int) -> NDArray[np.floating[Any]]:
+def _shrunk(planes: NDArray[np.floating[Any]], by: float) -> NDArray[np.floating[Any]]:
     if by == 1:
         return planes
-    channels, height, width = planes.shape
-    padded = np.pad(planes, ((0, 0), (0, -height % by), (0, -width % by)), mode="edge")
-    blocks = padded.reshape(channels, padded.shape[1] // by, by, padded.shape[2] // by, by)
-    return np.asarray(blocks.mean(axis=(2, 4)))
+    size = (round(planes.shape[2] / by) or 1, round(planes.shape[1] / by) or 1)
+    small = [Image.fromarray(plane.astype(np.float32)).resize(size, Image.Resampling.BOX) for plane in planes]
+    return np.stack([np.asarray(plane) for plane in small])
