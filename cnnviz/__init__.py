@@ -3,11 +3,13 @@
 from cnnviz.attribution import METHODS, Explanation, explain, explained
 from cnnviz.filters import kernels
 from cnnviz.model import Layer, Model
+from cnnviz.occlusion import FILLS, Sweep, occlude, occlude_progressively
 from cnnviz.receptive_field import ReceptiveField
 from cnnviz.target import Channel, Class, Difference, Neuron, WholeLayer, parse_target
 from cnnviz.trace import Trace
 
 __all__ = [
-    "METHODS", "Channel", "Class", "Difference", "Explanation", "Layer", "Model", "Neuron", "ReceptiveField", "Trace",
-    "WholeLayer", "explain", "explained", "kernels", "parse_target",
+    "FILLS", "METHODS", "Channel", "Class", "Difference", "Explanation", "Layer", "Model", "Neuron", "ReceptiveField",
+    "Sweep", "Trace", "WholeLayer", "explain", "explained", "kernels", "occlude", "occlude_progressively",
+    "parse_target",
 ]  # fmt: skip

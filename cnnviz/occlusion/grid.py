@@ -56,7 +56,7 @@ class Grid:
 
     def _bounded(self, factor: int, axis: int) -> int:
         """A power of two no larger than the windows of this axis allow without a gap."""
-        return min(factor, 2 ** (self._most(axis).bit_length() - 1))
+        return min(factor, 1 << (self._most(axis).bit_length() - 1))
 
 
 def grid_of(image: Pair, window: int | Pair | None, stride: int | Pair | None) -> Grid:
