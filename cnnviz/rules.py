@@ -39,7 +39,7 @@ class Rectifiers:
             return (f"No rectifier lies between the target and the image, {found}: this is the plain gradient.",)
         lines = [f"The rule was applied at {_listed(self.guided)}."]
         if self.left_alone:
-            lines.append(f"{_listed(self.left_alone)} have no such rule in the paper and were left alone.")
+            lines.append(f"No rule of the paper covers {_listed(self.left_alone)}: left alone.")
         return tuple(lines)
 
 
@@ -95,11 +95,7 @@ def gradient(values: Tensor, inputs: Tensor, rule: Rule = plain) -> tuple[Tensor
 def count(nodes: list[Node]) -> Rectifiers:
     """The rectifiers and the other activations among the nodes of an autograd graph."""
     guided_kinds = Counter(_kind(node) for node in nodes if _is_rectifier(node))
-    others = Counter(
-        _OTHERS.get(node.name()) or _kind(node)
-        for node in nodes
-        if not _is_rectifier(node) and (node.name() in _OTHERS or node.name() in _RECTIFIERS)
-    )
+    others = Counter(kind for node in nodes if not _is_rectifier(node) and (kind := _other_kind(node)))
     return Rectifiers(MappingProxyType(dict(guided_kinds)), MappingProxyType(dict(others)))
 
 
@@ -159,6 +155,9 @@ _OTHERS: Mapping[str, str] = MappingProxyType(
     }
 )  # fmt: skip
 
+# Nodes that hide a whole piece of network, with whatever rectifiers are in it.
+_OPAQUE = ("DifferentiableGraph", "CompiledFunction", "CheckpointFunction")
+
 
 def _is_rectifier(node: Node) -> bool:
     spelling = _RECTIFIERS.get(node.name())
@@ -169,6 +168,16 @@ def _kind(node: Node) -> str:
     spelling = _RECTIFIERS[node.name()]
     capped = spelling.capped and getattr(node, spelling.low or "") == 0 and getattr(node, spelling.high or "") == 6
     return spelling.capped if capped else spelling.name
+
+
+def _other_kind(node: Node) -> str:
+    """What to call an activation that no rule reaches; empty for a node that is no activation."""
+    name: str = node.name()
+    if any(part in name for part in _OPAQUE):
+        return "compiled or checkpointed part"
+    if isinstance(node, torch.autograd.function.BackwardCFunction):
+        return f"function of its own ({name.removesuffix('Backward')})"
+    return _kind(node) if name in _RECTIFIERS else _OTHERS.get(name, "")
 
 
 def _outside(node: Node) -> tuple[Tensor, Tensor]:

@@ -17,10 +17,10 @@ from torch import Tensor, nn
 class Compiled(nn.Module):
     """A private copy of a TorchScript network over the same weights: frozen, in evaluation mode, never optimised."""
 
-    def __init__(self, network: torch.jit.ScriptModule) -> None:
+    def __init__(self, network: nn.Module) -> None:
         super().__init__()
         file = io.BytesIO()
-        torch.jit.save(network, file)  # type: ignore[no-untyped-call]
+        torch.jit.save(network, file)
         file.seek(0)
         self.compiled: Any = torch.jit.load(file)  # type: ignore[no-untyped-call]
         for copy, original in zip(self.compiled.parameters(), network.parameters(), strict=True):
@@ -29,5 +29,6 @@ class Compiled(nn.Module):
         self.eval()
 
     def forward(self, images: Tensor) -> Any:
-        with torch.jit.optimized_execution(False):  # a flag of this thread, not of the network
+        # a flag of this thread, not of the network
+        with torch.jit.optimized_execution(False):  # type: ignore[attr-defined]
             return self.compiled(images)
