@@ -1,0 +1,465 @@
+"""What one looks at, chosen at the left of every page: model, epoch, image, target; at the bottom, what the model says.
+
+Every choice is a widget bound to the address, so a view is a link and Back is the choice before. The surprise: the
+address holds the *labels* of the menus, so a label never carries a number that depends on another choice (only the
+first one, "Predicted class, 4", may: a default is not written into the address).
+"""
+
+from __future__ import annotations
+
+import base64
+import html
+import json
+import platform
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache, cached_property
+from typing import Any
+
+import numpy as np
+import streamlit as st
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+import cnnviz
+from cnnviz import Channel, Class, Difference, Model, Neuron, WholeLayer, data, picture
+from cnnviz.errors import CnnvizError
+from cnnviz.figures import numbers, pixels
+from dashboard import cache as kept
+from dashboard import gallery
+from dashboard.components.draw_pad import draw_pad
+from dashboard.gallery import Picture
+
+Target = Any
+GALLERY, UPLOAD, CAMERA, DRAW = "Gallery", "Upload a picture", "Camera", "Draw a digit"
+PREDICTED, TRUE, DIFFERENCE = "Predicted class", "True class", "Class difference"
+RUNNER_UP, EVERY = "Runner-up", "Any class"
+READOUTS = {"Logit": "logit", "Prob.": "probability", "Log p": "log_probability"}
+MINE = "cnnviz:mine"  # session state: pictures a person gave, by label
+STROKES = "cnnviz:strokes"  # session state: the drawing so far
+NOTICES = "cnnviz:notices"  # session state: sentences about what could not be shown, until the next choice
+LAST_MODEL = "cnnviz:model"
+MOST_OF_MINE = 8
+_UNIT = re.compile(r"(?P<layer>\S+) channel (?P<channel>\d+)(?: cell \((?P<row>\d+), (?P<column>\d+)\))?")
+_LAYER = re.compile(r"all of (?P<layer>\S+)")
+
+
+@dataclass(frozen=True, eq=False)
+class Choice:
+    """Everything that has been chosen, for a view to draw.
+
+    `image` (1, C, H, W) in [0, 1] as the model takes it; `scores` (K,) its logits; `target` what is being explained;
+    `true_label` the index of the picture's class among the model's, None where it is not known; `epoch` None at the end.
+    """
+
+    model: Model
+    epoch: int | None
+    picture: Picture
+    image: Tensor
+    scores: NDArray[np.float32]
+    target: Target
+    true_label: int | None
+
+    @property
+    def name(self) -> str:
+        """The model's name as one chooses it."""
+        return self.model.name
+
+    @cached_property
+    def probabilities(self) -> NDArray[np.float32]:
+        """Softmax of the scores, (K,)."""
+        powers = np.exp(self.scores - self.scores.max())
+        return np.asarray(powers / powers.sum())
+
+    @cached_property
+    def ranking(self) -> NDArray[np.int64]:
+        """Class indices, the most probable first."""
+        return np.argsort(-self.scores, kind="stable")
+
+    @property
+    def predicted(self) -> int:
+        return int(self.ranking[0])
+
+    @property
+    def runner_up(self) -> int:
+        """The second most probable class; the first where there is only one."""
+        return int(self.ranking[min(1, len(self.ranking) - 1)])
+
+    @property
+    def target_class(self) -> int | None:
+        """The class being explained: of a difference the first; None for a layer, channel or neuron."""
+        return getattr(self.target, "index", getattr(self.target, "first", None))
+
+    @cached_property
+    def image_digest(self) -> str:
+        return kept.digest(self.image)
+
+    def class_name(self, index: int) -> str:
+        return self.model.classes[index]
+
+    def facts(self) -> str:
+        """ "epoch 6, MNIST train 718": the quiet facts in a plate's line."""
+        return ", ".join(([f"epoch {self.epoch}"] if self.epoch is not None else []) + [self.picture.title])
+
+    def manifest(self) -> dict[str, Any]:
+        """What a download says about where its numbers come from; `python` are the lines that open all of it."""
+        return {
+            "model": self.name,
+            "model_digest": self.model.digest,
+            "epoch": self.epoch,
+            "image": self.picture.title,
+            "image_digest": self.image_digest,
+            "target": self.target.text,
+            "versions": _versions(),
+            "python": self.python(),
+        }
+
+    def python(self) -> tuple[str, ...]:
+        """The lines of Python that open this model, image and target."""
+        epoch = "" if self.epoch is None else f", epoch={self.epoch}"
+        return (
+            *(("import cnnviz", "from cnnviz import data") if "data." in self.picture.code else ("import cnnviz",)),
+            "",
+            f'model = cnnviz.load("{self.name}"{epoch})',
+            f"image = model.prepare({self.picture.code.replace('cnnviz.data', 'data')})",
+            f"target = cnnviz.{self.target!r}",
+        )
+
+
+def choose() -> Choice:
+    """Draw the choices (inside `st.sidebar`) and give what has been chosen. What cannot be is said, and replaced."""
+    st.session_state[NOTICES] = _lasting_notices()
+    name, model, epoch = _model()
+    shown = _picture(model, changed=st.session_state.get(LAST_MODEL) not in (None, name))
+    st.session_state[LAST_MODEL] = name
+    image = kept.result(lambda: model.prepare(shown.pixels), "image", shown.digest, model.size, model.resize)
+    scores = kept.scores(model, image)
+    true = model.classes.index(shown.label) if shown.label in model.classes else None
+    _thumbnail(shown, image, model)
+    target = _target(model, scores, true)
+    choice = Choice(model, epoch, shown, image, scores, target, true)
+    _answer(choice)
+    return choice
+
+
+def label_of(target: Target) -> str:
+    """How a channel, neuron or layer is called in the target menu, and in the address: for `frame.href(target=...)`."""
+    if isinstance(target, Neuron):
+        return f"{target.layer} channel {target.channel} cell ({target.row}, {target.column})"
+    return f"{target.layer} channel {target.channel}" if isinstance(target, Channel) else f"all of {target.layer}"
+
+
+def class_label(model: Model, index: int) -> str:
+    """How a class is called in the target menu, and in the address: for `frame.href(target=...)`."""
+    return class_labels(model.classes)[index]
+
+
+@cache
+def class_labels(classes: tuple[str, ...]) -> tuple[str, ...]:
+    """The names of classes as menu entries, each of them once."""
+    if all(name.isdigit() for name in classes):
+        return tuple(f"Class {name}" for name in classes)
+    return tuple(f"{name} ({index})" if len(classes) > 20 else name for index, name in enumerate(classes))
+
+
+def aim(target: Target) -> None:
+    """Make `target` (a class of the chosen model's, channel, neuron or layer) the target; call this in a callback."""
+    if isinstance(target, Class):
+        st.session_state["target"] = class_label(kept.model(*_asked_model()), target.index)
+    else:
+        st.session_state["target"] = label_of(target)
+
+
+def say_what_was_wrong() -> None:
+    """One line for each choice that could not be shown as asked."""
+    for sentence in st.session_state.get(NOTICES, {}).get("said", ()):
+        st.html(f'<p class="cnnviz-notice" role="status"><b>Note.</b> {html.escape(sentence)}</p>')
+
+
+# Model and epoch
+
+
+@cache
+def model_names() -> tuple[str, ...]:
+    """What can be opened: the shipped checkpoints, then the published networks."""
+    return (*cnnviz.MODELS, *(name for name in PUBLISHED if name not in cnnviz.MODELS))
+
+
+PUBLISHED = ("efficientnet-lite0", "torchvision:resnet18", "torchvision:vgg16", "torchvision:mobilenet_v2")
+
+
+def _asked_model() -> tuple[str, int | None]:
+    name = st.session_state.get("model") or model_names()[0]
+    return name, None
+
+
+def _model() -> tuple[str, Model, int | None]:
+    names = model_names()
+    _check("model", names, "a model here", names[0])
+    name = st.selectbox("Model", names, key="model", bind="query-params")
+    try:
+        model = kept.model(name)
+    except CnnvizError as problem:
+        _notice(f"{problem} Showing {names[0]} instead.")
+        name, model = names[0], kept.model(names[0])
+    st.html(f'<p class="cnnviz-quiet">{html.escape(_model_facts(model))}</p>')
+    return name, model, None
+
+
+def _model_facts(model: Model) -> str:
+    convolutions = sum(layer.kind == "Conv2d" for layer in model.layers)
+    words = [f"{convolutions} convolution{'s' * (convolutions != 1)}", f"{model.parameters:,} parameters"]
+    accuracy = model.card.get("accuracy")
+    return ", ".join(words + ([f"test accuracy {numbers.percent(accuracy)}"] if isinstance(accuracy, float) else []))
+
+
+# Image
+
+
+def _picture(model: Model, *, changed: bool) -> Picture:
+    sources = (GALLERY, *_data_sets(), UPLOAD, CAMERA, DRAW)
+    _check("image", sources, "a place pictures come from", GALLERY)
+    source = st.selectbox("Image", sources, key="image", bind="query-params")
+    give = {GALLERY: _from_gallery, UPLOAD: _uploaded, CAMERA: _photographed, DRAW: _drawn}.get(source)
+    if give:
+        return give(model, changed)
+    return _from_data(_data_sets()[source])
+
+
+@cache
+def _data_sets() -> dict[str, str]:
+    """Title → name of every data set that is on this machine."""
+    return {info.title: name for name, info in data.DATASETS.items() if name != "photos" and data.is_here(name)}
+
+
+def _from_gallery(model: Model, changed: bool) -> Picture:
+    names = tuple(gallery.gallery())
+    first = gallery.first_for(model.size)
+    _check("picture", names, "a picture of the gallery", first)
+    if changed and "picture" not in st.query_params:
+        st.session_state["picture"] = first  # a picture nobody chose makes room for one that fits the new model
+    name = st.selectbox(
+        "Picture", names, index=names.index(first), key="picture", bind="query-params", label_visibility="collapsed"
+    )
+    return gallery.from_gallery(name)
+
+
+def _from_data(name: str) -> Picture:
+    whole = data.open(name)
+    classes = (EVERY, *whole.classes)
+    _check("class", classes, f"a class of {whole.title}", EVERY)
+    left, right = st.columns(2, gap="small")
+    label = left.selectbox("Class", classes, key="class", bind="query-params")
+    places = np.arange(len(whole)) if label == EVERY else whole.of_class(whole.classes.index(label))
+    _check_range("number", len(places), f"{whole.title}, {label.lower()},")
+    number = right.number_input("Number", 0, len(places) - 1, 0, key="number", bind="query-params")
+    return gallery.from_data(name, int(places[number]))
+
+
+def _uploaded(model: Model, changed: bool) -> Picture:
+    def take() -> None:
+        if st.session_state["upload"] is not None:
+            _keep(st.session_state["upload"].getvalue(), st.session_state["upload"].name)
+
+    st.file_uploader(
+        "Picture file",
+        type=["png", "jpg", "jpeg", "webp", "bmp", "gif"],
+        key="upload",
+        on_change=take,
+        max_upload_size=20,
+        label_visibility="collapsed",
+    )
+    return _mine(model, changed)
+
+
+def _photographed(model: Model, changed: bool) -> Picture:
+    def take() -> None:
+        if st.session_state["camera"] is not None:
+            _keep(st.session_state["camera"].getvalue(), "photo")
+
+    st.camera_input("Take a photo", key="camera", on_change=take, label_visibility="collapsed")
+    return _mine(model, changed)
+
+
+def _drawn(model: Model, changed: bool) -> Picture:
+    def take(strokes: list[list[list[float]]]) -> None:
+        st.session_state[STROKES] = strokes
+        if strokes:
+            _remember(gallery.drawing(strokes))
+
+    draw_pad(st.session_state.get(STROKES, []), key="draw", on_strokes=take)
+    return _mine(model, changed)
+
+
+def _keep(content: bytes, name: str) -> None:
+    try:
+        pixels_given = picture.read(content)
+    except CnnvizError as problem:
+        _notice(f"{name}: {problem}", lasting=True)
+        return
+    shown = Picture(pixels_given, name[:24], credit="your own picture", code=json.dumps(name))
+    _remember(shown)
+
+
+def _remember(shown: Picture) -> None:
+    mine: dict[str, Picture] = st.session_state.setdefault(MINE, {})
+    label = f"{shown.source} {shown.digest[:8]}"
+    mine.pop(label, None)
+    mine[label] = shown
+    for old in list(mine)[:-MOST_OF_MINE]:
+        del mine[old]
+    st.session_state["mine"] = label
+
+
+def _mine(model: Model, changed: bool) -> Picture:
+    mine: dict[str, Picture] = st.session_state.get(MINE, {})
+    asked = st.query_params.get("mine")
+    if asked and asked not in mine:
+        _notice(
+            f"“{asked}” was given in another visit and is kept nowhere; please give it again. "
+            f"Until then you see {gallery.first_for(model.size)}."
+        )
+    if not mine:
+        return gallery.from_gallery(gallery.first_for(model.size))
+    labels = tuple(reversed(mine))
+    # the empty default makes every own picture a choice, so that its digest is in the address
+    label = st.selectbox(
+        "Your pictures", labels, index=None, key="mine", bind="query-params", placeholder="Your pictures",
+        label_visibility="collapsed",
+    )  # fmt: skip
+    return mine[label or labels[0]]
+
+
+def _thumbnail(shown: Picture, image: Tensor, model: Model) -> None:
+    source = kept.result(lambda: _small_png(image), "thumbnail", image)
+    facts = [(shown.source, shown.number)] if shown.number else [("Picture", shown.source)]
+    facts += [("True class", shown.label)] if shown.label is not None else []
+    facts += [("Size", numbers.shape(model.size[1:]))]
+    lines = "".join(f"<dt>{html.escape(name)}</dt><dd>{html.escape(value)}</dd>" for name, value in facts)
+    st.html(
+        f'<div class="cnnviz-image"><img src="data:image/png;base64,{source}" width="84" height="84" '
+        f'alt="{html.escape(shown.title)}, as the network sees it"><dl>{lines}</dl></div>'
+        + (f'<p class="cnnviz-quiet">{html.escape(shown.credit)}</p>' if not shown.number else "")
+    )
+
+
+def _small_png(image: Tensor) -> str:
+    planes = image[0] if image.shape[1] in (1, 3) else image[0].mean(0, keepdim=True)
+    if max(planes.shape[1:]) > 168:
+        planes = torch.nn.functional.interpolate(planes[None], (168, 168), mode="area")[0]
+    return base64.b64encode(pixels.picture_png(planes.numpy())).decode()
+
+
+# Target
+
+
+def _target(model: Model, scores: NDArray[np.float32], true: int | None) -> Target:
+    labels = class_labels(model.classes)
+    unit = _unit(model)
+    first = np.argsort(-scores, kind="stable")
+    options = (PREDICTED, *([TRUE] * (true is not None)), *([unit[0]] if unit else []), DIFFERENCE, *labels)
+    _check("target", options, f"a target in {model.name}", PREDICTED)
+    label = st.selectbox(
+        "Target",
+        options,
+        key="target",
+        bind="query-params",
+        format_func=lambda option: f"{PREDICTED}, {model.classes[first[0]]}" if option == PREDICTED else option,
+    )
+    if label == DIFFERENCE:
+        return _difference(labels, int(first[0]), int(first[min(1, len(first) - 1)]))
+    if unit and label == unit[0]:
+        return unit[1]
+    index = {PREDICTED: int(first[0]), TRUE: true}.get(label)
+    readout = st.segmented_control(
+        "Read-out", list(READOUTS), default="Logit", key="readout", bind="query-params", required=True,
+        label_visibility="collapsed", width="stretch",
+    )  # fmt: skip
+    return Class(labels.index(label) if index is None else index, READOUTS[readout or "Logit"])
+
+
+def _difference(labels: Sequence[str], first: int, second: int) -> Target:
+    left, right = st.columns(2, gap="small")
+    of = left.selectbox("Of", (PREDICTED, *labels), key="of", bind="query-params")
+    against = right.selectbox("Against", (RUNNER_UP, *labels), key="against", bind="query-params")
+    one = first if of == PREDICTED else labels.index(of)
+    other = second if against == RUNNER_UP else labels.index(against)
+    return Difference(one, other)
+
+
+def _unit(model: Model) -> tuple[str, Target] | None:
+    """The channel, neuron or layer that was chosen on a page, with its label; None when there is none, or not here."""
+    asked = st.query_params.get("target") or st.session_state.get("target") or ""
+    asked = st.session_state.get("target") if _parsed(str(st.session_state.get("target") or "")) else asked
+    target = _parsed(str(asked))
+    if target is None:
+        return None
+    try:
+        target.check(model)
+    except CnnvizError:
+        return None
+    return str(asked), target
+
+
+def _parsed(label: str) -> Target | None:
+    if whole := _LAYER.fullmatch(label):
+        return WholeLayer(whole["layer"])
+    if not (found := _UNIT.fullmatch(label)):
+        return None
+    if found["row"] is None:
+        return Channel(found["layer"], int(found["channel"]))
+    return Neuron(found["layer"], int(found["channel"]), int(found["row"]), int(found["column"]))
+
+
+# What the model says, and what could not be shown
+
+
+def _answer(choice: Choice) -> None:
+    def said(words: str, index: int) -> str:
+        name, share = html.escape(choice.class_name(index)), numbers.percent(float(choice.probabilities[index]))
+        size = "long" if len(choice.class_name(index)) > 3 else ""
+        return f'<span>{words} <b class="{size}" title="{name}">{name}</b> <em>{share}</em></span>'
+
+    second = said("then", choice.runner_up) if choice.runner_up != choice.predicted else ""
+    st.html(
+        '<a class="cnnviz-reset" href="?" data-go="?" data-fresh="1">Reset</a>'
+        f'<div class="cnnviz-foot"><div class="cnnviz-answer">{said("It says", choice.predicted)}{second}</div></div>'
+    )
+
+
+def _notice(sentence: str, *, lasting: bool = False) -> None:
+    notices = st.session_state.setdefault(NOTICES, {"said": []})
+    notices["said"].append(sentence)
+    notices["lasting"] = notices.get("lasting", False) or lasting
+
+
+def _lasting_notices() -> dict[str, Any]:
+    """Sentences stay until another choice is made: the address of a wrong choice is put right at once."""
+    before = st.session_state.get(NOTICES, {"said": []})
+    now = {key: st.session_state.get(key) for key in ("model", "image", "picture", "target", "mine", "epoch")}
+    if before.get("lasting") or before.get("with") in (None, now):
+        return {"said": list(before["said"]) if before.get("lasting") else [], "with": now}
+    return {"said": [], "with": now}
+
+
+def _check(key: str, options: Sequence[str], what: str, instead: str) -> None:
+    """Say so when the address asks for something that is not among the options; the widget takes its default."""
+    asked = st.query_params.get(key)
+    if asked and asked not in options and not asked.startswith(f"{PREDICTED},"):
+        _notice(f"“{asked}” is not {what}; showing {instead}.")
+
+
+def _check_range(key: str, count: int, what: str) -> None:
+    asked = st.query_params.get(key)
+    if asked and not (asked.isdecimal() and int(asked) < count):
+        _notice(f"{what} has pictures 0 to {count - 1}, not “{asked}”.")
+
+
+@cache
+def _versions() -> Mapping[str, str]:
+    from importlib.metadata import version
+
+    names = ("torch", "numpy", "streamlit")
+    return {"python": platform.python_version(), **{name: version(name) for name in names}}
