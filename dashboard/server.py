@@ -167,6 +167,7 @@ def serve(app: ASGIApp, listener: socket.socket) -> int:
         timeout_graceful_shutdown=2,
         ws="websockets-sansio",
         ws_max_size=MESSAGE_BYTES,
+        ws_ping_timeout=60,  # a long computation that holds the interpreter must not throw its viewers out
         ws_per_message_deflate=False,  # on this machine and on a class's network, compressing costs more than sending
     )
     server = uvicorn.Server(settings)
