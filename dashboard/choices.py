@@ -51,7 +51,8 @@ class Choice:
     """Everything that has been chosen, for a view to draw.
 
     `image` (1, C, H, W) in [0, 1] as the model takes it; `scores` (K,) its logits; `target` what is being explained;
-    `true_label` the index of the picture's class among the model's, None where it is not known; `epoch` None at the end.
+    `true_label` the index of the picture's class among the model's, None where it is not known; `epoch` None at the
+    end.
     """
 
     model: Model
@@ -341,7 +342,7 @@ def _thumbnail(shown: Picture, image: Tensor, model: Model) -> None:
     st.html(
         f'<div class="cnnviz-image"><img src="data:image/png;base64,{source}" width="84" height="84" '
         f'alt="{html.escape(shown.title)}, as the network sees it"><dl>{lines}</dl></div>'
-        + (f'<p class="cnnviz-quiet">{html.escape(shown.credit)}</p>' if not shown.number else "")
+        + (f'<p class="cnnviz-quiet cnnviz-credit">{html.escape(shown.credit)}</p>' if not shown.number else "")
     )
 
 

@@ -1,6 +1,6 @@
 """What every page has around its pictures: menus, head, plates with their downloads, captions, and ways to other pages.
 
-    with frame.plate("One image through the network", "epoch 6, MNIST train 718", about=ABOUT, png=..., npz=..., python=...):
+    with frame.plate("One image through the network", "epoch 6, MNIST train 718", about=ABOUT, png=..., npz=...):
         ...pictures...
     frame.caption("Look for", "two dark places in **a**.")
 
@@ -100,7 +100,7 @@ def head(view: View) -> None:
 
 
 def describe(manifest: Mapping[str, Any]) -> None:
-    """Say, once in every run, what has been chosen: downloads carry it, and its `python` lines come before a plate's."""
+    """Say, once in every run, what has been chosen: downloads carry it; its `python` lines come before a plate's."""
     st.session_state[MANIFEST] = manifest
 
 

@@ -112,7 +112,7 @@ def from_data(name: str, position: int, *, source: str = "", number: str = "") -
 
 
 def drawing(strokes: list[list[list[float]]]) -> Picture:
-    """Strokes (lists of x, y in [0, 1]) as MNIST would have them: 28 × 28, the digit in 20 × 20, its mass in the middle."""
+    """Strokes (lists of x, y in [0, 1]) as MNIST would have them: the digit in 20 × 20 of 28 × 28, its mass central."""
     fine = _raster(strokes)
     rows, columns = np.nonzero(fine)
     box = fine[rows.min() : rows.max() + 1, columns.min() : columns.max() + 1]

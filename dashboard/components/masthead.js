@@ -78,6 +78,14 @@ function install() {
   document.addEventListener("keydown", key);
 }
 
+// The answer stands at the sidebar's foot, as wide as the sidebar was drawn to be.
+function measureSidebar() {
+  const sidebar = document.querySelector("[data-testid=stSidebar]");
+  if (!sidebar || window.cnnviz.sidebar === sidebar) return;
+  window.cnnviz.sidebar = sidebar;
+  new ResizeObserver(([{ contentRect }]) => document.documentElement.style.setProperty("--cnnviz-sidebar", `${contentRect.width}px`)).observe(sidebar);
+}
+
 async function copy(text) {
   try {
     await navigator.clipboard.writeText(text);
@@ -122,6 +130,7 @@ function tools() {
 
 export default function ({ data, parentElement }) {
   install();
+  measureSidebar();
   window.cnnviz.data = data;
   const head = parentElement.querySelector("header");
   const drawn = JSON.stringify(data);

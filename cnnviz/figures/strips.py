@@ -1,0 +1,55 @@
+"""Rows of maps as one picture: the overview's layers, for a page of text or a slide.
+
+Rows may have maps of different sizes and colours of different meaning, so the picture is RGB and each map is enlarged
+by the largest whole number that fits its place.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from cnnviz.figures import theme
+from cnnviz.figures.pixels import enlarge
+from cnnviz.figures.scales import Scale, indices, palette
+
+SLOT, GAP = 56, 6
+
+
+def strips_png(rows: Sequence[tuple[NDArray[np.float32], Scale]], *, mode: theme.Mode = "light") -> bytes:
+    """One PNG of rows, each maps (n, H, W) with their scale; units (C,) are one row of cells as wide as the picture."""
+    paper = np.array(theme.rgb(theme.FRAMES[mode].paper), np.uint8)
+    columns = max((len(maps) for maps, _ in rows if maps.ndim == 3), default=8)
+    width = columns * (SLOT + GAP) - GAP
+    bands = [_band(maps if maps.ndim == 3 else _cells(maps), scale, width, paper, mode) for maps, scale in rows]
+    space = np.broadcast_to(paper, (GAP, width, 3))
+    pixels = np.concatenate([part for band in bands for part in (band, space)][:-1])
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, "PNG", optimize=True)
+    return buffer.getvalue()
+
+
+def _band(
+    maps: NDArray[np.float32], scale: Scale, width: int, paper: NDArray[np.uint8], mode: theme.Mode
+) -> NDArray[np.uint8]:
+    slot = SLOT if len(maps) > 1 else width
+    by = -(-max(maps.shape[1:]) // slot)
+    tiles = indices(maps[:, ::by, ::by], scale)
+    tiles = enlarge(tiles, max(1, slot // max(tiles.shape[1:])))
+    height = tiles.shape[1]
+    band = np.broadcast_to(paper, (height, width, 3)).copy()
+    for place, tile in enumerate(palette(scale.palette, mode)[tiles]):
+        left = place * (SLOT + GAP)
+        band[:, left : left + tile.shape[1]] = tile[:, : width - left]
+    return band
+
+
+def _cells(values: NDArray[np.float32], across: int = 64) -> NDArray[np.float32]:
+    rows = -(-len(values) // across)
+    filled = np.zeros(rows * across, np.float32)
+    filled[: len(values)] = values
+    return filled.reshape(1, rows, across)
