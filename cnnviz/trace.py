@@ -7,8 +7,9 @@ which is also a thread-local function mode.
 
 The surprise: PyTorch overwrites. A kept output followed by an in-place ReLU would show the ReLU's output, so what is
 kept stays behind and a clone travels on; where the operation itself is in place, it runs on a clone and the result is
-copied back, which keeps both the kept values and the gradient through them intact. What shares memory with a tensor
-that the network still holds (a view, a dropout that does nothing) is kept as a clone too.
+copied back, which keeps both the kept values and the gradient through them intact. An output that shares memory with
+what went in (a view, a dropout that does nothing) is kept as a clone; should the network later overwrite that memory,
+the pass runs once more with the sharing left alone.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from types import TracebackType
 from typing import Any
 
 from torch import Tensor, nn
+from torch.autograd.grad_mode import _unsafe_preserve_version_counter
 from torch.overrides import TorchFunctionMode
 
 _active: ContextVar[Trace | None] = ContextVar("cnnviz_trace", default=None)
@@ -59,16 +61,23 @@ class Trace(TorchFunctionMode):
     def __init__(self, keep: Collection[str] = (), *, until_kept: bool = False) -> None:
         super().__init__()
         self.keep = frozenset(keep)
+        self._until_kept = until_kept
+        self._leaves_sharing = False
+        self._token: Token[Trace | None] | None = None
+        self._start()
+
+    def _start(self) -> None:
+        """Forget what a pass has seen."""
         self.names: list[str] = []
         self.outputs: dict[str, Tensor] = {}
-        self._missing = set(self.keep) if until_kept and self.keep else None
+        self._missing = set(self.keep) if self._until_kept and self.keep else None
         self._inside: list[_Frame] = []
         self._uses: Counter[str] = Counter()
         self._taken: set[str] = set()
         self._last: Tensor | None = None
         # what an in-place operation made: id of its tensor: the tensor, its version then, and the clone that was kept
         self._in_place: dict[int, tuple[Tensor, int, Tensor]] = {}
-        self._token: Token[Trace | None] | None = None
+        self._separated: list[tuple[Tensor, int]] = []  # outputs that shared memory until they were kept, and version
 
     def run(self, network: nn.Module, images: Tensor) -> Trace:
         """Trace one pass of an instrumented network over `images` (N, C, H, W), as the network wants them."""
@@ -77,7 +86,12 @@ class Trace(TorchFunctionMode):
                 self.scores = network(images)
         except _ReachedLast:
             pass
+        if any(output._version != version for output, version in self._separated):
+            self._leaves_sharing = True
+            self._start()
+            return self.run(network, images)
         self._in_place.clear()
+        self._separated.clear()
         self._last = None
         return self
 
@@ -159,8 +173,19 @@ class Trace(TorchFunctionMode):
         if target is output and output._version == version:
             self.outputs[name] = beside
             travels = output
+        elif not output.requires_grad:
+            self.outputs[name] = output.clone()
+            travels = output
+        elif not _shares_memory(output, inputs):
+            self.outputs[name] = output
+            travels = output.clone()
+        elif self._leaves_sharing:
+            self.outputs[name] = output.clone()
+            with _unsafe_preserve_version_counter(output):  # the numbers stay what they were
+                travels = output.copy_(self.outputs[name])
         else:
-            self.outputs[name] = output.clone() if _shares_memory(output, inputs) else output
+            self._separated.append((output, output._version))
+            self.outputs[name] = output.clone()
             travels = self.outputs[name].clone()
         if self._missing is not None:
             self._missing.discard(name)
@@ -226,7 +251,6 @@ def _first(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
 
 
 def _shares_memory(output: Tensor, inputs: Any) -> bool:
-    # under inference_mode a view does not know that it is one, so the memory itself is compared as well
     return output._is_view() or any(_memory(tensor) == _memory(output) for tensor in tensors_in(inputs))
 
 
