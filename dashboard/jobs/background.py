@@ -36,6 +36,7 @@ class Work:
     problem: str = ""
     seconds: float = 0.0
     _stop: threading.Event = field(default_factory=threading.Event, repr=False)
+    _ended: threading.Event = field(default_factory=threading.Event, repr=False)
     _looked: float = field(default_factory=time.monotonic, repr=False)
 
     @property
@@ -47,7 +48,15 @@ class Work:
         """Stop after the step that is being computed."""
         self._stop.set()
         if self.state == "waiting":
-            self.state = "cancelled"
+            self._end("cancelled")
+
+    def wait(self, seconds: float) -> bool:
+        """Give the work this long to end, so that quick work is drawn at once; whether it has ended."""
+        return self._ended.wait(seconds)
+
+    def _end(self, state: State, problem: str = "") -> None:
+        self.problem, self.state = problem, state
+        self._ended.set()
 
     def _abandoned(self, patience: float) -> bool:
         return time.monotonic() - self._looked > patience
@@ -59,7 +68,7 @@ class Background:
     Work not read for `patience` seconds is cancelled. The same key is the same work for every viewer.
     """
 
-    def __init__(self, *, threads: int = 2, kept: int = 64, patience: float = 20.0) -> None:
+    def __init__(self, *, threads: int = 3, kept: int = 24, patience: float = 20.0) -> None:
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="background")
         self._works: OrderedDict[Hashable, Work] = OrderedDict()
         self._lock = threading.Lock()
@@ -97,13 +106,14 @@ class Background:
             return
         work.state, start = "running", time.monotonic()
         try:
-            work.state = self._follow(work, steps())
-        except CnnvizError as problem:
-            work.problem, work.state = str(problem), "failed"
-        except Exception as problem:
+            state, problem = self._follow(work, steps()), ""
+        except CnnvizError as error:
+            state, problem = "failed", str(error)
+        except Exception as error:
             _LOG.exception("background work failed")
-            work.problem, work.state = f"{type(problem).__name__}: {problem}", "failed"
+            state, problem = "failed", f"{type(error).__name__}: {error}"
         work.seconds = time.monotonic() - start
+        work._end(state, problem)
 
     def _follow(self, work: Work, steps: Generator[Any, None, None]) -> State:
         try:

@@ -139,7 +139,8 @@ def test_the_register_forgets_what_was_read_longest_ago():
         yield 1
 
     for key in "abc":
-        wait_until(lambda work=register.start(key, steps): work.over)
+        work = register.start(key, steps)
+        wait_until(lambda work=work: work.over)
     assert register.look("a") is None
     assert register.look("b") is not None
     assert register.look("c") is not None
