@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from cnnviz.attribution.explanation import Attribution, Facts
-from cnnviz.attribution.gradient import attached_values, differentiated, leaf
+from cnnviz.attribution.gradient import attached_values, leaf
 from cnnviz.attribution.method import method
 from cnnviz.attribution.options import LayerChoice
 from cnnviz.errors import ExplanationError, LayerError
@@ -43,14 +43,10 @@ def _slopes(values: Tensor, maps: Tensor, name: str) -> Tensor:
         raise ExplanationError(
             f"layer {name} is cut off from the image as far as autograd can see; choose another layer"
         )
-    try:
-        return differentiated(values, maps)[0]
-    except ExplanationError as problem:
-        if "appears to not have been used" not in str(problem):
-            raise
-        raise ExplanationError(
-            f"the target does not depend on layer {name}; choose a layer before the target"
-        ) from None
+    (slopes,) = torch.autograd.grad(values.sum(), maps, allow_unused=True)
+    if slopes is None:
+        raise ExplanationError(f"the target does not depend on layer {name}; choose a layer before the target")
+    return slopes
 
 
 def _chosen_layer(model: Model, target: Target, name: str | None) -> Layer:
@@ -65,6 +61,8 @@ def _chosen_layer(model: Model, target: Target, name: str | None) -> Layer:
 
 def last_convolution(model: Model, target: Target) -> Layer:
     """The last convolution that runs before the target; raises `ExplanationError` when there is none."""
+    if not model.layers:
+        raise ExplanationError(f"Grad-CAM needs a layer, and {model.name} does not show its layers (it is compiled)")
     names = [layer.name for layer in model.layers]
     end = min((names.index(name) for name in target.layers), default=len(names))
     for layer in reversed(model.layers[:end]):

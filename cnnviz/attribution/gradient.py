@@ -24,6 +24,12 @@ if TYPE_CHECKING:
     from cnnviz.model import Model
 
 
+_DETACHED = (
+    "the target does not depend on the image as far as autograd can see: the network detaches, quantises, rounds or "
+    "compares on the way; remove that step, or use occlusion, which needs no gradient"
+)
+
+
 def pixel_gradient(
     model: Model, images: Tensor, target: Target, rule: rules.Rule = rules.plain
 ) -> tuple[Tensor, Facts]:
@@ -56,10 +62,7 @@ def attached_values(model: Model, pixels: Tensor, target: Target, keep: Collecti
     trace = model.trace(pixels, keep={*keep, *target.layers}, until_kept=not keep and not _reads_scores(target))
     values = target(trace)
     if not values.requires_grad:
-        raise ExplanationError(
-            "the target does not depend on the image as far as autograd can see: the network detaches, quantises, "
-            "rounds or compares on the way; remove that step, or use occlusion, which needs no gradient"
-        )
+        raise ExplanationError(_DETACHED)
     if not bool(torch.isfinite(values).all()):
         raise ExplanationError(
             f"the target is {values.detach().flatten()[~torch.isfinite(values)][0].item()}, not a finite number: "
@@ -74,6 +77,8 @@ def differentiated(values: Tensor, inputs: Tensor, rule: rules.Rule = rules.plai
         return rules.gradient(values, inputs, rule)
     except RuntimeError as problem:
         first = str(problem).strip().splitlines()[0][:200]
+        if "appears to not have been used" in first:
+            raise ExplanationError(_DETACHED) from problem
         raise ExplanationError(f"the network cannot be differentiated: {first}") from problem
 
 

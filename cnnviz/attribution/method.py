@@ -94,7 +94,16 @@ def explained(
         Attribution.of(METHODS[method].compute(model, some, aim, **chosen))
         for some, aim in _batches(images.to(model.device, model.dtype), wanted)
     ]
-    return Explanation.of(METHODS[method], chosen, wanted.text, joined(parts))
+    return Explanation.of(METHODS[method], chosen, wanted.text, _finite(joined(parts)))
+
+
+def _finite(answer: Attribution) -> Attribution:
+    if not bool(torch.isfinite(answer.values).all()):
+        raise ExplanationError(
+            "the map holds values that are not a finite number: the weights, or the normalisation, hold or make NaN or "
+            "infinity; check the checkpoint"
+        )
+    return answer
 
 
 def at_once(images: Tensor) -> int:

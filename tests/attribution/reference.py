@@ -1,6 +1,6 @@
 """A second opinion: guided backprop and DeconvNet by an autograd function of our own in place of every ReLU.
 
-Independent of the node hooks under test: it swaps the *forward* call, on a private network, one thread, nothing in place.
+Independent of the node hooks under test: it swaps the *forward* call, on a private network, one thread, not in place.
 """
 
 from __future__ import annotations
