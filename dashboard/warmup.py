@@ -37,20 +37,35 @@ class Warm:
         self.imports = imports
         self.patience = patience
         self.ready = asyncio.Event()
+        self.leaving = False
         self.seconds = 0.0
         self.problem = ""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "websocket":
-            await self.ready.wait()
+        if scope["type"] == "websocket" and not self.ready.is_set():
+            connect = await receive()
+            if not await self._ready_before(receive):
+                return
+            receive = _first(connect, receive)
         await self.app(scope, receive, send)
+
+    async def _ready_before(self, receive: Receive) -> bool:
+        """Wait until the server is ready, or, if that comes first, until this viewer leaves or the server stops."""
+        ready, left = asyncio.ensure_future(self.ready.wait()), asyncio.ensure_future(receive())
+        done, waiting = await asyncio.wait((ready, left), return_when=asyncio.FIRST_COMPLETED)
+        for task in waiting:
+            task.cancel()
+        return left not in done
 
     async def up(self) -> None:
         """Import, open the first page, freeze; whatever fails is logged and told by /api/ready, and viewers come in."""
         start = time.perf_counter()
         try:
-            await asyncio.to_thread(_import, self.imports)
+            await asyncio.to_thread(self._import)
             await asyncio.wait_for(first_view(self.app), self.patience)
+        except asyncio.CancelledError:
+            self.leaving = True  # a thread cannot be cancelled, but it can be asked to import nothing more
+            raise
         except Exception as error:
             LOG.exception("The first page could not be opened in advance")
             self.problem = str(error) or type(error).__name__
@@ -59,11 +74,26 @@ class Warm:
         self.seconds = round(time.perf_counter() - start, 2)
         self.ready.set()
 
+    def _import(self) -> None:
+        for name in self.imports:
+            if not self.leaving:
+                importlib.import_module(name)
+
     async def report(self, request: Request) -> JSONResponse:
         """GET /api/ready: 200 when the first page has been opened, 503 before that or when it could not be."""
         ready = self.ready.is_set() and not self.problem
         body = {"ready": ready, "seconds": self.seconds, "problem": self.problem}
         return JSONResponse(body, status_code=200 if ready else 503, headers={"Cache-Control": "no-store"})
+
+
+def _first(message: Message, receive: Receive) -> Receive:
+    """`receive`, with a message that was already taken put back in front."""
+    messages = [message]
+
+    async def receiving() -> Message:
+        return messages.pop() if messages else await receive()
+
+    return receiving
 
 
 async def first_view(app: ASGIApp, path: str = "/_stcore/stream") -> None:
@@ -87,7 +117,7 @@ async def first_view(app: ASGIApp, path: str = "/_stcore/stream") -> None:
 
     async def send(message: Message) -> None:
         sent = ForwardMsg.FromString(message.get("bytes") or b"")
-        errors.extend(_errors(sent))
+        errors.extend(errors_in(sent))
         if sent.WhichOneof("type") == "script_finished":
             finished.set()
 
@@ -98,8 +128,8 @@ async def first_view(app: ASGIApp, path: str = "/_stcore/stream") -> None:
         raise RuntimeError(f"the first page shows an error: {errors[0]}")
 
 
-def _errors(sent: Any) -> list[str]:
-    """The texts of the error boxes in one message to the browser."""
+def errors_in(sent: Any) -> list[str]:
+    """The texts of the error boxes in one message (a `ForwardMsg`) to the browser."""
     element = sent.delta.new_element
     if element.WhichOneof("type") == "exception":
         return [element.exception.message]
@@ -124,8 +154,3 @@ def _websocket_scope(path: str) -> Scope:
         "state": {},
         "extensions": {},
     }
-
-
-def _import(names: tuple[str, ...]) -> None:
-    for name in names:
-        importlib.import_module(name)

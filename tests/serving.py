@@ -83,6 +83,16 @@ class Served:
             assert not failed and time.monotonic() < end, f"not ready: {answer.body!r}\n{self.log()}"
             time.sleep(0.1)
 
+    def wait_until_healthy(self, seconds: float = 60) -> None:
+        """Return when Streamlit's own health check answers, ready or not."""
+        end = time.monotonic() + seconds
+        while True:
+            with contextlib.suppress(OSError):
+                if self.get("/_stcore/health").status == 200:
+                    return
+            assert self.process.poll() is None and time.monotonic() < end, f"it does not answer:\n{self.log()}"
+            time.sleep(0.1)
+
     def stop(self, seconds: float = 15) -> int:
         """Press Ctrl-C; returns the exit status."""
         self.process.send_signal(signal.SIGINT)

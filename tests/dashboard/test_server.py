@@ -8,6 +8,7 @@ import subprocess
 import sys
 import tomllib
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from http.cookies import SimpleCookie
 from importlib.resources import files
 from pathlib import Path
@@ -19,6 +20,7 @@ from websockets.sync.client import connect
 
 from dashboard import gate
 from dashboard.server import OPTIONS, THEME, Address, listen
+from dashboard.warmup import errors_in
 from tests.serving import ROOT, UPGRADE, Served, serving, texts, view
 
 # A page that tells, from inside the server's process, what a test cannot see from outside.
@@ -296,10 +298,37 @@ def test_ctrl_c_ends_without_a_traceback_even_with_a_viewer(tmp_path: Path) -> N
 
 
 def test_ctrl_c_while_it_still_warms_up_ends_cleanly_too(tmp_path: Path) -> None:
-    (tmp_path / "page.py").write_text("")
-    with serving("--port", "0", folder=tmp_path, pages=tmp_path / "page.py") as served:
+    (tmp_path / "page.py").write_text("import time\ntime.sleep(5)\n")
+    starting = serving("--port", "0", folder=tmp_path, pages=tmp_path / "page.py")
+    with starting as served, ThreadPoolExecutor(1) as early:
+        early.submit(served.knock)  # waits to be let in
         assert served.get("/").status == 200
+        assert served.get("/api/ready").status == 503
         assert served.stop() == 0
+    assert "Traceback" not in served.log()
+
+
+def test_an_early_viewer_is_let_in_when_the_first_page_has_been_opened(tmp_path: Path) -> None:
+    (tmp_path / "page.py").write_text("import streamlit as st\nst.markdown('here')\n")
+    with serving("--port", "0", folder=tmp_path, pages=tmp_path / "page.py") as served:
+        assert served.get("/api/ready").status == 503
+        assert texts(view(served)) == ["here"]
+        assert served.get("/api/ready").status == 200
+
+
+def test_streamlit_run_serves_the_same_pages(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    command = [sys.executable, "-m", "streamlit", "run", "dashboard/app.py", "--server.port", str(port)]
+    with (tmp_path / "log").open("wb") as log, subprocess.Popen(command, cwd=ROOT, stdout=log, stderr=log) as process:
+        served = Served(process, f"http://127.0.0.1:{port}", "", tmp_path / "log")
+        try:
+            served.wait_until_healthy()
+            messages = view(served)
+            assert [error for message in messages for error in errors_in(message)] == []
+            assert messages[-1].script_finished == messages[-1].FINISHED_SUCCESSFULLY
+        finally:
+            process.terminate()
     assert "Traceback" not in served.log()
 
 
