@@ -1,5 +1,4 @@
-"""How numbers are written in pictures and sentences: a true minus, a thin space before % that never breaks, no
-false zero.
+"""How numbers are written in pictures and sentences: a true minus, a space before % that never breaks, no false zero.
 
 The surprise: a probability of 0.0004 is written "< 0.1", because "0.0 %" would claim that it is nothing.
 """
@@ -8,7 +7,7 @@ from __future__ import annotations
 
 import math
 
-MINUS, THIN, TIMES, DASH = "\N{MINUS SIGN}", "\N{NARROW NO-BREAK SPACE}", "\N{MULTIPLICATION SIGN}", "\N{EN DASH}"
+MINUS, SPACE, TIMES, DASH = "\N{MINUS SIGN}", "\N{NO-BREAK SPACE}", "\N{MULTIPLICATION SIGN}", "\N{EN DASH}"
 
 
 def fixed(value: float, digits: int = 2, *, plus: bool = False) -> str:
@@ -38,8 +37,8 @@ def percent(share: float, *, unit: bool = True) -> str:
     """A share (0 to 1) in per cent with one decimal, "< 0.1" where that would say 0.0 of something: "74.4 %"."""
     if math.isnan(share):
         return fixed(share)
-    text = "<\N{NO-BREAK SPACE}0.1" if 0 < share < 0.0005 else fixed(100 * share, 1)
-    return f"{text}{THIN}%" if unit else text
+    text = f"<{SPACE}0.1" if 0 < share < 0.0005 else fixed(100 * share, 1)
+    return f"{text}{SPACE}%" if unit else text
 
 
 def shape(sides: tuple[int, ...]) -> str:

@@ -14,13 +14,14 @@ BINS = 50
 _component = define("histogram")
 
 
-def binned(values: NDArray[np.floating[Any]], *, bins: int = BINS) -> dict[str, Any]:
+def binned(values: NDArray[np.floating[Any]]) -> dict[str, Any]:
     """Counts over equal bins from minimum to maximum, and the sentence under them with minimum, maximum and NaN count.
 
     Infinite values are counted in the sentence and left out of the bars.
     """
     finite = values[np.isfinite(values)]
     low, high = (float(finite.min()), float(finite.max())) if finite.size else (0.0, 0.0)
+    bins = min(BINS, max(10, finite.size // 8))
     counts = np.histogram(finite, bins=bins, range=(low, high if high > low else low + 1))[0]
     return {"counts": counts.tolist(), "low": low, "high": high, "words": _words(values, finite, low, high)}
 

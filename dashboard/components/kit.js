@@ -100,7 +100,7 @@ function rich(text) {
 
 /* ---- numbers, as in cnnviz/figures/numbers.py ------------------------------------------------------------------ */
 
-const MINUS = "\u2212", THIN = "\u202f", TIMES = "\u00d7", DASH = "\u2013";
+const MINUS = "\u2212", THIN = "\u00a0", TIMES = "\u00d7", DASH = "\u2013";
 
 function fixed(value, digits = 2) {
   if (Number.isNaN(value)) return "not a number";

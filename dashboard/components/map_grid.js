@@ -67,9 +67,10 @@ export default component((view) => {
       { width: width(), height: height(), cell: 1, colours: table(data.palette, view.mode) });
     const hit = sv("svg", { class: "hit" });
     const name = data.units ? `${data.count} units` : `channel ${channel}`;
-    const word = dead ? "dead" : top === null ? "no number" : small(top);
-    const button = el("button", { class: `map${dead ? " dead" : ""}`, "data-id": `map-${channel}`, "aria-label": `${name}, highest value ${word}` },
-      el("span", { class: "pic" }, canvas, hit),
+    const word = dead ? "dead" : data.under ? small(data.under[tile]) : top === null ? "no number" : small(top);
+    const names = data.units ? el("span", { class: "names", "aria-hidden": "true" }) : null;
+    const button = el("button", { class: `map${dead ? " dead" : ""}`, "data-id": `map-${channel}`, "aria-label": `${name}, ${data.under ? "" : "highest value "}${word}` },
+      names, el("span", { class: "pic" }, canvas, hit),
       el("span", { class: "mt" }, el("b", { text: data.units ? name : channel }), el("i", { text: data.units ? `highest ${word}` : word })));
     const at = (event) => ({ tile, ...inside(event, canvas) });
     canvas.addEventListener("pointermove", (event) => show(at(event)));
@@ -143,12 +144,20 @@ export default component((view) => {
     if (!grid) return;
     grid.style.gridTemplateColumns = `repeat(${columnsNow}, ${tile}px)`;
     grid.style.columnGap = `${columnsNow === 8 ? Math.min(gap(8), 20) : 10}px`;
+    if (data.units) nameUnits(tiles[0].button.querySelector(".names"), cell);
     cellNow = cell;
     const rows = Math.ceil(tiles.length / columnsNow);             // a legend below the fold explains nothing
     grid.parentElement.classList.toggle("tall", rows * (height() * cell + 28) > 560);
     mark();
   }
   let cellNow = 1;
+
+  /* The numbers of the first row's units: each where there is room, else every eighth. */
+  function nameUnits(names, cell) {
+    const every = cell >= 30 ? 1 : 8;
+    names.replaceChildren(...Array.from({ length: Math.ceil(width() / every) }, (_, i) =>
+      el("span", { text: i * every, style: { left: `${(i * every + 0.5) * cell}px` } })));
+  }
 
   /* ---- one cell ---- */
 

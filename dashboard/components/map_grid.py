@@ -38,7 +38,8 @@ class Maps:
 
     `values` (C, H, W), or (C,) for units. `order`: the channels to show, first first. `rows` (H, 2) and `columns`
     (W, 2): which rows and columns of the picture a cell sees, half-open (see `field_of`). `dead` (C,): zero on every
-    image of a data set. `other`: the same cells before (or after) the activation, named by `other_words`.
+    image of a data set. `under` (C,): the numbers under the maps, instead of their highest values. `other`: the same
+    cells before (or after) the activation, named by `other_words`.
     """
 
     layer: str
@@ -51,6 +52,7 @@ class Maps:
     other: NDArray[np.float32] | None = None
     other_words: str = ""
     dead: NDArray[np.bool_] | None = None
+    under: NDArray[np.floating[Any]] | None = None
 
     @property
     def units(self) -> bool:
@@ -158,6 +160,7 @@ def _described(maps: Maps) -> dict[str, Any]:
         "channels": channels.tolist(), "count": len(maps.values),
         "tops": [round(float(top), 6) if np.isfinite(top) else None for top in finite.max(axis=1, initial=-np.inf)],
         "above": (values > 0).sum(axis=1).tolist(), "nan": scales.count_nan(maps.values),
+        "under": None if maps.under is None else [float(number) for number in maps.under[channels]],
         "dead": [] if maps.dead is None else np.flatnonzero(maps.dead[channels]).tolist(),
     }  # fmt: skip
 

@@ -30,8 +30,8 @@ def test_a_short_number_keeps_three_digits(value, text):
 
 def test_a_tiny_probability_is_not_called_zero():
     assert numbers.percent(0.0004, unit=False) == "<\N{NO-BREAK SPACE}0.1"
-    assert numbers.percent(0.7443) == "74.4\N{NARROW NO-BREAK SPACE}%"
-    assert numbers.percent(0.0) == "0.0\N{NARROW NO-BREAK SPACE}%"
+    assert numbers.percent(0.7443) == "74.4\N{NO-BREAK SPACE}%"
+    assert numbers.percent(0.0) == "0.0\N{NO-BREAK SPACE}%"
 
 
 def test_rows_are_named_by_first_and_last():
