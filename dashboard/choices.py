@@ -40,6 +40,7 @@ READOUTS = {"Logit": "logit", "Prob.": "probability", "Log p": "log_probability"
 MINE = "cnnviz:mine"  # session state: pictures a person gave, by label
 STROKES = "cnnviz:strokes"  # session state: the drawing so far
 NOTICES = "cnnviz:notices"  # session state: sentences about what could not be shown, until the next choice
+POINTED = "cnnviz:pointed"  # session state: which of them is shown
 LAST_MODEL = "cnnviz:model"
 MOST_OF_MINE = 8
 _UNIT = re.compile(r"(?P<layer>\S+) channel (?P<channel>\d+)(?: cell \((?P<row>\d+), (?P<column>\d+)\))?")
@@ -236,14 +237,12 @@ def _data_sets() -> dict[str, str]:
 
 
 def _from_gallery(model: Model, changed: bool) -> Picture:
-    names = tuple(gallery.gallery())
     first = gallery.first_for(model.size)
+    names = (first, *(name for name in gallery.gallery() if name != first))
     _check("picture", names, "a picture of the gallery", first)
     if changed and "picture" not in st.query_params:
         st.session_state["picture"] = first  # a picture nobody chose makes room for one that fits the new model
-    name = st.selectbox(
-        "Picture", names, index=names.index(first), key="picture", bind="query-params", label_visibility="collapsed"
-    )
+    name = st.selectbox("Picture", names, key="picture", bind="query-params", label_visibility="collapsed")
     return gallery.from_gallery(name)
 
 
@@ -311,26 +310,32 @@ def _remember(shown: Picture) -> None:
     mine[label] = shown
     for old in list(mine)[:-MOST_OF_MINE]:
         del mine[old]
-    st.session_state["mine"] = label
+    _point_at(label)
+
+
+def _point_at(label: str) -> None:
+    """Put one of a person's own pictures into the address; only this session can show it."""
+    st.session_state[POINTED] = st.query_params["mine"] = label
 
 
 def _mine(model: Model, changed: bool) -> Picture:
     mine: dict[str, Picture] = st.session_state.get(MINE, {})
-    asked = st.query_params.get("mine")
+    asked = st.query_params.get("mine", st.session_state.get(POINTED, ""))
     if asked and asked not in mine:
         _notice(
             f"“{asked}” was given in another visit and is kept nowhere; please give it again. "
             f"Until then you see {gallery.first_for(model.size)}."
         )
-    if not mine:
+    if not mine or (asked and asked not in mine):
         return gallery.from_gallery(gallery.first_for(model.size))
     labels = tuple(reversed(mine))
-    # the empty default makes every own picture a choice, so that its digest is in the address
-    label = st.selectbox(
-        "Your pictures", labels, index=None, key="mine", bind="query-params", placeholder="Your pictures",
-        label_visibility="collapsed",
-    )  # fmt: skip
-    return mine[label or labels[0]]
+    st.session_state["yours"] = asked or labels[0]
+    if len(labels) > 1:
+        st.selectbox(
+            "Your pictures", labels, key="yours", label_visibility="collapsed",
+            on_change=lambda: _point_at(st.session_state["yours"]),
+        )  # fmt: skip
+    return mine[asked or labels[0]]
 
 
 def _thumbnail(shown: Picture, image: Tensor, model: Model) -> None:
@@ -362,6 +367,8 @@ def _target(model: Model, scores: NDArray[np.float32], true: int | None) -> Targ
     first = np.argsort(-scores, kind="stable")
     options = (PREDICTED, *([TRUE] * (true is not None)), *([unit[0]] if unit else []), DIFFERENCE, *labels)
     _check("target", options, f"a target in {model.name}", PREDICTED)
+    if st.session_state.get("target") == PREDICTED and "target" not in st.query_params:
+        st.session_state["target"] = PREDICTED  # said again, so that the menu shows the class predicted now
     label = st.selectbox(
         "Target",
         options,
