@@ -280,7 +280,7 @@ def _is_layer(step: str, args: tuple[Any, ...], kwargs: dict[str, Any], output: 
         return isinstance(other, Tensor) and other.dim() == before > 1
     if step in _RESHAPES:
         return output.dim() == 2 < before
-    return step != "mean" or output.dim() < before == 4
+    return step != "mean" or 1 < output.dim() < before == 4
 
 
 def _enter(frame: _Frame, module: nn.Module, inputs: Any) -> None:
