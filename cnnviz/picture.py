@@ -57,10 +57,10 @@ def read_8bit(source: Any) -> NDArray[np.uint8]:
 def fit(picture: Picture, size: tuple[int, int, int], rule: str = "fit") -> Picture:
     """The picture with the channels, height and width of `size`, float32 in [0, 1].
 
-    Rules: "fit" keeps the whole picture and its proportions and fills the rest black; "crop" scales the shortest side to
-    the wanted one and cuts out the centre; "crop 256" scales the shortest side to 256 first, as ImageNet networks are
-    fed; "stretch" ignores proportions. "bilinear" (the default) or "bicubic" may follow: "crop 256 bicubic". Shrinking
-    is always antialiased. Raises PictureError.
+    Rules: "fit" keeps the whole picture and its proportions and fills the rest black; "crop" scales the shortest side
+    to the wanted one and cuts out the centre; "crop 256" scales the shortest side to 256 first, as ImageNet networks
+    are fed; "stretch" ignores proportions. "bilinear" (the default) or "bicubic" may follow: "crop 256 bicubic".
+    Shrinking is always antialiased. Raises PictureError.
     """
     channels, height, width = size
     kind, side, resample = _parsed(rule)
@@ -79,7 +79,8 @@ def to_channels(picture: Picture, channels: int) -> Picture:
     if picture.shape[0] == 3 and channels == 1:
         return np.tensordot(_LUMA, picture, axes=1)[None].astype(np.float32)
     raise PictureError(
-        f"The network wants {channels} channels and the picture has {picture.shape[0]}; pictures have 1 (grey) or 3 (colour)."
+        f"The network wants {channels} channels and the picture has {picture.shape[0]}; "
+        "pictures have 1 (grey) or 3 (colour)."
     )
 
 
@@ -124,7 +125,9 @@ def _opened(content: bytes) -> Image.Image:
         _check_pixels(*image.size)
         image.load()
     except Image.DecompressionBombError as error:
-        raise PictureError(f"The picture has far more than {MOST_PIXELS / 1e6:.0f} million pixels; make it smaller.") from error
+        raise PictureError(
+            f"The picture has far more than {MOST_PIXELS / 1e6:.0f} million pixels; make it smaller."
+        ) from error
     except UnidentifiedImageError as error:
         raise PictureError("The file is not a PNG, JPEG, WEBP, BMP or GIF picture.") from error
     except PictureError:

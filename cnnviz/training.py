@@ -1,11 +1,11 @@
 """Train a network by name and hand over an unchanging snapshot after every epoch.
 
-`train` is a generator: it computes only while somebody asks for the next epoch, never prints and never saves. It is fast
-because the whole data set lies in memory as tensors, normalised once, in channels-last order, and because multiplications
-run in bfloat16 where the processor has units for it; accuracy on test data is always measured in float32.
+`train` is a generator: it computes only while somebody asks for the next epoch, never prints and never saves. It is
+fast because the whole data set lies in memory as tensors, normalised once, in channels-last order, and because
+multiplications run in bfloat16 where the processor has units for it; accuracy on test data is measured in float32.
 
-The surprise: dropout and the first weights take no generator in PyTorch, so the global random state is borrowed while an
-epoch runs and put back before the snapshot is yielded. Nothing else in the process may draw from it in the meantime;
+The surprise: dropout and the first weights take no generator in PyTorch, so the global random state is borrowed while
+an epoch runs and put back before the snapshot is yielded. Nothing else in the process may draw from it in the meantime;
 training in a process of its own makes sure of that. Resuming from a snapshot continues bit for bit on the same machine
 with the same number of threads.
 """
@@ -136,9 +136,9 @@ def train(
     """Train a network of `NETWORKS` and yield an Epoch for the start and after every epoch.
 
     `data` is a data set's name or a (training, test) pair; None takes the preset's. `options` are the fields of
-    `Settings` (epochs, seed, batch, optimiser "adam" or "sgd", rate, schedule "constant" or "one-cycle", label_smoothing,
-    augment ...) and the network's own arguments. `resume` continues after a snapshot, with its settings, and yields only
-    what comes after; more `epochs` may be given. `progress` is called after every batch and may raise to stop. Raises
+    `Settings` (epochs, seed, batch, optimiser "adam" or "sgd", rate, schedule "constant" or "one-cycle", augment ...)
+    and the network's own arguments. `resume` continues after a snapshot, with its settings, and yields only what comes
+    after; more `epochs` may be given. `progress` is called after every batch and may raise to stop. Raises
     TrainingError, NetworkError or DataError.
     """
     settings = _settings(network, data, resume, options)
@@ -175,7 +175,7 @@ def accuracy_and_loss(network: nn.Module, images: Tensor, labels: Tensor, *, bat
     network.eval()
     try:
         with torch.inference_mode():
-            scores = torch.cat([network(part).float() for part in images.split(batch)])
+            scores = torch.cat([network(part).float() for part in torch.split(images, batch)])
     finally:
         network.train(training)
     right = (scores.argmax(1) == labels).double().mean()
@@ -208,7 +208,15 @@ _CHOICES = {
     "schedule": ("constant", "one-cycle"),
     "precision": ("auto", "bfloat16", "float32"),
 }
-_LEAST = {"epochs": 1, "batch": 1, "pictures": 1, "seed": 0, "momentum": 0, "weight_decay": 0, "label_smoothing": 0}
+_LEAST = {
+    "epochs": 1,
+    "batch": 1,
+    "pictures": 1,
+    "seed": 0,
+    "momentum": 0,
+    "weight_decay": 0,
+    "label_smoothing": 0,
+}
 
 
 def _checked(settings: Settings) -> Settings:
@@ -216,7 +224,7 @@ def _checked(settings: Settings) -> Settings:
         if getattr(settings, name) not in values:
             raise TrainingError(f"{name} must be one of {', '.join(values)}, not {getattr(settings, name)!r}.")
     for name, least in _LEAST.items():
-        value = getattr(settings, name)
+        value: float | None = getattr(settings, name)
         if value is not None and not value >= least:
             raise TrainingError(f"{name} must be at least {least}, not {value!r}.")
     if not 0 < settings.rate < math.inf:
@@ -360,10 +368,12 @@ class _Training:
         loss = torch.zeros((), dtype=torch.float64, device=self.device)
         right = torch.zeros((), dtype=torch.int64, device=self.device)
         done = 0
-        batches = torch.randperm(len(self.pictures), generator=self.order).split(self.settings.batch)
+        batches = torch.randperm(len(self.pictures), generator=self.order).split(self.settings.batch)  # type: ignore[no-untyped-call]
         with _borrowed(self):
             for place, chosen in enumerate(batches):
-                batch_loss, batch_right = self._batch(chosen, (number - 1 + place / len(batches)) / self.settings.epochs)
+                batch_loss, batch_right = self._batch(
+                    chosen, (number - 1 + place / len(batches)) / self.settings.epochs
+                )
                 loss += batch_loss.double() * len(chosen)
                 right += batch_right
                 done += len(chosen)

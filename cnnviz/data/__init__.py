@@ -57,9 +57,7 @@ _CONTENTS = (
         (1, 28, 28),
         bundled.DIGITS,
     ),
-    DataInfo(
-        "digits-8x8", "Digits 8×8", bundled.digits_8x8, ("all", "train", "test"), True, (1, 8, 8), bundled.DIGITS
-    ),
+    DataInfo("digits-8x8", "Digits 8×8", bundled.digits_8x8, ("all", "train", "test"), True, (1, 8, 8), bundled.DIGITS),
     DataInfo("photos", "Photos", photos.photos, ("all",), True, None, ()),
     DataInfo(
         "digits-on-photos-32",
@@ -79,9 +77,7 @@ _CONTENTS = (
         (3, 64, 64),
         bundled.DIGITS,
     ),
-    DataInfo(
-        "mnist", "MNIST", published.mnist, ("test", "train", "train-55000"), False, (1, 28, 28), bundled.DIGITS
-    ),
+    DataInfo("mnist", "MNIST", published.mnist, ("test", "train", "train-55000"), False, (1, 28, 28), bundled.DIGITS),
     DataInfo(
         "fashion-mnist",
         "Fashion-MNIST",

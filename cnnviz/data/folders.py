@@ -1,4 +1,4 @@
-"""Any folder of class folders as a data set: `folder/cat/1.png`, `folder/dog/2.jpg`, or the same under train and test."""
+"""Any folder of class folders as a data set: `folder/cat/1.png`, `folder/dog/2.jpg`, or such under train and test."""
 
 from pathlib import Path
 

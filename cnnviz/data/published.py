@@ -1,8 +1,8 @@
 """Data sets that are published on the web: read from a folder, downloaded through torchvision only when asked.
 
-The folder is `data` in the working directory, or what the environment variable CNNVIZ_DATA names. MNIST's files are read
-as they are published (`.gz` or unpacked), so copying four files there is enough on a machine without a network. No page
-ever downloads by itself.
+The folder is `data` in the working directory, or what the environment variable CNNVIZ_DATA names. MNIST's files are
+read as they are published (`.gz` or unpacked), so copying four files there is enough on a machine without a network.
+No page ever downloads by itself.
 """
 
 import gzip
@@ -88,7 +88,9 @@ def _idx_data(name: str, folder: str, classes: tuple[str, ...], *, split: str, l
     files = (f"{stem}-images-idx3-ubyte", f"{stem}-labels-idx1-ubyte")
     images, labels = (_read_idx(name, raw, file) for file in files)
     if len(images) != len(labels):
-        raise DataError(f"{files[0]} has {len(images)} pictures but {files[1]} has {len(labels)} labels; copy both again.")
+        raise DataError(
+            f"{files[0]} has {len(images)} pictures but {files[1]} has {len(labels)} labels; copy both again."
+        )
     return _data_set(name, split, images, labels.astype(np.int64), classes, licence)
 
 

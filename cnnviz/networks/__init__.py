@@ -1,4 +1,4 @@
-"""Networks that can be built by name: the five notes', a small VGG, EfficientNet-Lite0, and torchvision's classifiers."""
+"""Networks that can be built by name: the five notes', a small VGG, EfficientNet-Lite0, torchvision's classifiers."""
 
 from types import MappingProxyType
 

@@ -1,9 +1,9 @@
 """Note 1's `CNN`: two convolutions and poolings, then three linear layers on 24·16·16 features.
 
 Deviations from the note. Its convolutions are written `nn.Conv2d(...)`: here 3 → 12 → 24 filters of 3×3 with padding 1
-on 64×64 colour pictures, the plainest choice that gives its 24·16·16 features. Its two `Sequential`s are taken apart, so
-that every step has a name of its own; a state dict with the note's keys (`conv_layers.0.weight`) loads. Kept as written:
-there is no activation between the convolutions, only the maximum of the pooling; `activation=True` mends it.
+on 64×64 colour pictures, the plainest choice that gives its 24·16·16 features. Its two `Sequential`s are taken apart,
+so that every step has a name of its own; a state dict with the note's keys (`conv_layers.0.weight`) loads. Kept as
+written: there is no activation between the convolutions, only the maximum of the pooling; `activation=True` mends it.
 """
 
 import torch

@@ -70,8 +70,8 @@ class InvertedBottleneck(nn.Module):
         self.adds_input = stride == 1 and channels == filters
 
     def forward(self, x: Tensor) -> Tensor:
-        y = x if self.expand is None else self.expand(x)
-        y = self.project(self.depthwise(y))
+        wide = x if self.expand is None else self.expand(x)
+        y: Tensor = self.project(self.depthwise(wide))
         return x + y if self.adds_input else y
 
 
@@ -84,9 +84,7 @@ class EfficientNetLite0(nn.Module):
         blocks, channels = [], 32
         for repeats, filters, kernel, stride, expansion in _STAGES:
             for repeat in range(repeats):
-                blocks.append(
-                    InvertedBottleneck(channels, filters, kernel, stride if repeat == 0 else 1, expansion)
-                )
+                blocks.append(InvertedBottleneck(channels, filters, kernel, stride if repeat == 0 else 1, expansion))
                 channels = filters
         self.blocks = nn.Sequential(*blocks)
         self.head = _convolution(320, 1280)

@@ -1,12 +1,12 @@
 """What the dashboard, the trainer and the loader must know about a network they can build by name.
 
 A network's arguments fall in two: what its lesson lets one change (`changeable`, each with its range) and what follows
-from the data (`size`, `classes`). Both are plain numbers and words, so a card can hold them and build the network again.
+from the data (`size`, `classes`). Both are plain numbers and words, so a card can hold them and rebuild the network.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any
@@ -105,7 +105,8 @@ class NetworkInfo:
 
     def input_size(self, **arguments: Any) -> Size:
         """The (channels, height, width) that the network with these arguments takes."""
-        return tuple(self.complete(**arguments).get("size", self.size))  # type: ignore[return-value]
+        size: Size = self.complete(**arguments).get("size", self.size)
+        return size
 
     def rename(self, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """The state dict under this project's layer names, from one under the note's own (`l1.0.weight`)."""
@@ -117,7 +118,7 @@ class NetworkInfo:
 
 
 def _checked_size(size: object) -> Size:
-    whole = isinstance(size, (tuple, list)) and len(size) == 3 and all(isinstance(side, int) for side in size)
-    if not whole or min(size) < 1 or max(size) > 1024:  # type: ignore[call-overload]
+    sides = [side for side in size if isinstance(side, int) and 1 <= side <= 1024] if isinstance(size, Sequence) else []
+    if not isinstance(size, Sequence) or not len(size) == len(sides) == 3:
         raise NetworkError(f"size must be (channels, height, width), each from 1 to 1024, not {size!r}.")
-    return tuple(size)  # type: ignore[arg-type]
+    return sides[0], sides[1], sides[2]

@@ -31,9 +31,7 @@ class Net(nn.Module):
     ) -> None:
         super().__init__()
         channels, *sides = size
-        high, wide = (
-            halved(convolved(side, kernel, stride, padding, where="conv1"), where="pool") for side in sides
-        )
+        high, wide = (halved(convolved(side, kernel, stride, padding, where="conv1"), where="pool") for side in sides)
         self.conv1 = nn.Conv2d(channels, filters, kernel, stride, padding)
         self.relu = nn.ReLU()
         self.pool = pooling_layer(pooling)

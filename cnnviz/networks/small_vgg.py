@@ -28,9 +28,7 @@ class ConvBnRelu(nn.Module):
 class SmallVGG(nn.Module):
     """Six conv-bn-relu blocks, three poolings, global average, one linear layer; (N, 3, 32, 32) to logits."""
 
-    def __init__(
-        self, *, filters: int = 32, dropout: float = 0.1, classes: int = 10, size: Size = (3, 32, 32)
-    ) -> None:
+    def __init__(self, *, filters: int = 32, dropout: float = 0.1, classes: int = 10, size: Size = (3, 32, 32)) -> None:
         super().__init__()
         channels, *sides = size
         for stage in ("pool1", "pool2", "pool3"):

@@ -79,9 +79,7 @@ INFO = NetworkInfo(
         Share("dropout", "Dropout"),
         Whole("units", "Units", 1, 4096),
     ),
-    preset=Preset(
-        data="mnist", epochs=10, batch=200, optimiser="adam", rate=1e-2, mean=(0.1307,), std=(0.3081,)
-    ),
+    preset=Preset(data="mnist", epochs=10, batch=200, optimiser="adam", rate=1e-2, mean=(0.1307,), std=(0.3081,)),
     source="note 3",
     keys={"l1.0": "conv1", "l2.0": "conv2"},
 )
