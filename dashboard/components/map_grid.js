@@ -43,8 +43,8 @@ export default component((view) => {
   /* ---- drawing ---- */
 
   async function prepare() {
-    if (data.units) {                                           // one row of units becomes a block 32 wide
-      const count = data.count, across = Math.min(count, 32), down = Math.ceil(count / across);
+    if (data.units) {                                           // a row of units becomes a block
+      const { count, across } = data, down = Math.ceil(count / across);
       const [low, high] = data.limits[0];
       indices = new Uint8Array(across * down).fill(EMPTY);
       indices.set(levels(data.arrays.values, low, high));
@@ -143,7 +143,7 @@ export default component((view) => {
     const grid = root.querySelector(".grid");
     if (!grid) return;
     grid.style.gridTemplateColumns = `repeat(${columnsNow}, ${tile}px)`;
-    grid.style.columnGap = `${columnsNow === 8 ? Math.min(gap(8), 20) : 10}px`;
+    grid.style.columnGap = `${Math.min(gap(columnsNow), columnsNow === 8 ? 20 : 10)}px`;
     if (data.units) nameUnits(tiles[0].button.querySelector(".names"), cell);
     cellNow = cell;
     const rows = Math.ceil(tiles.length / columnsNow);             // a legend below the fold explains nothing

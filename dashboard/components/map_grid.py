@@ -63,6 +63,12 @@ class Maps:
         """How many cells, across and down, one drawn square stands for."""
         return 1 if self.units else -(-max(self.values.shape[1:]) // LARGEST_SIDE)
 
+    @property
+    def across(self) -> int:
+        """How many units stand in one row."""
+        count = len(self.values)
+        return min(count, 32 if count <= 512 else 64 if count <= 4096 else 128)
+
     def strongest(self) -> Cell | None:
         """The highest cell of the first map shown; None where nothing is shown."""
         if not len(self.order):
@@ -157,7 +163,7 @@ def _described(maps: Maps) -> dict[str, Any]:
     return {
         "layer": maps.layer, "units": maps.units, "words": maps.words, "otherWords": maps.other_words,
         "palette": maps.scale.palette, "shared": len(set(limits)) == 1, "limits": limits, "by": maps.shrunk_by,
-        "channels": channels.tolist(), "count": len(maps.values),
+        "channels": channels.tolist(), "count": len(maps.values), "across": maps.across,
         "tops": [round(float(top), 6) if np.isfinite(top) else None for top in finite.max(axis=1, initial=-np.inf)],
         "above": (values > 0).sum(axis=1).tolist(), "nan": scales.count_nan(maps.values),
         "under": None if maps.under is None else [float(number) for number in maps.under[channels]],

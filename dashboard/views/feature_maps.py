@@ -25,15 +25,16 @@ HIGHEST, CHANNEL, MEAN, DIFFERENCE = "highest value", "channel", "mean", "differ
 ORDERS = (HIGHEST, CHANNEL, MEAN, DIFFERENCE)
 SCALES: tuple[scales.Per, ...] = ("map", "layer", "network")
 MANY_LAYERS = 14  # beyond this a menu stands beside the stepper
-SAMPLE = 300
-SAMPLE_MACS = 3e9  # so that the first look at a network stays within a second or two
+SAMPLE = 300  # pictures tried for dead channels
+FEWEST = 8
+MACS = 2.5e9  # what the search for dead channels may cost, so that the first look stays within a second
 ABOUT = frame.About(
     "A feature map is what one channel of a layer gives for a picture: a number for each position. It is taken as it "
     "is computed, at the moment it is computed; a later step that overwrites it in place does not reach it. "
     "The pixels that can change a cell are its receptive field.",
     formula="A_{k} = ReLU(Σ_{c} W_{kc} ∗ A_{c} + b_{k})",
     caveats=(
-        "A high value means that the channel's pattern is there, not that the answer depends on it: cover it and see "
+        "A high value means that the channel’s pattern is there, not that the answer depends on it: cover it and see "
         "(Occlusion).",
         "A map that is 0 here may answer to another picture. Only a channel that is 0 on every picture tried is called "
         "dead, and the number of pictures is stated.",
@@ -64,8 +65,12 @@ class Shown:
 
     @cached_property
     def values(self) -> NDArray[np.float32]:
-        """(C, H, W), or (C,) for units."""
-        return _output(self.choice, self.layer.name)
+        """(C, H, W), or (C,) for units and for maps of a single cell."""
+        return _output(self.choice, self.layer)
+
+    @property
+    def has_maps(self) -> bool:
+        return self.values.ndim == 3
 
     @cached_property
     def distances(self) -> NDArray[np.floating[Any]] | None:
@@ -76,7 +81,8 @@ class Shown:
             lambda: self.model.prepare(self.against.pixels), "image", self.against.digest, self.model.size,
             self.model.resize,
         )  # fmt: skip
-        return orders.difference(self.values, cache.outputs(self.model, image, (self.layer.name,))[self.layer.name])
+        others = cache.outputs(self.model, image, (self.layer.name,))[self.layer.name]
+        return orders.difference(self.values, others.reshape(self.values.shape))
 
     @cached_property
     def scale(self) -> scales.Scale:
@@ -153,7 +159,7 @@ def _layer_menu(model: Model, layer: Layer) -> None:
     names = [each.name for each in model.layers]
     key = f"layer-menu:{layer.name}"
     st.selectbox(
-        "Layer", names, index=names.index(layer.name), key=key, label_visibility="collapsed", width=220,
+        "Layer", names, index=names.index(layer.name), key=key, label_visibility="collapsed", width=190,
         on_change=lambda: layers.choose_layer(st.session_state[key]),
     )  # fmt: skip
 
@@ -188,7 +194,7 @@ def _other_picture(choice: Choice) -> gallery.Picture:
 
 def _grid(shown: Shown) -> None:
     rows, columns = field_of(shown.layer)
-    other = _output(shown.choice, shown.partner.name) if shown.partner else None
+    other = _output(shown.choice, shown.partner) if shown.partner else None
     tried, dead = _dead(shown)
     maps = Maps(
         shown.layer.name, shown.values, shown.scale, shown.ordered, rows, columns,
@@ -260,8 +266,9 @@ def _kernel_of(shown: Shown) -> str | None:
     return None
 
 
-def _output(choice: Choice, name: str) -> NDArray[np.float32]:
-    return cache.outputs(choice.model, choice.image, (name,))[name]
+def _output(choice: Choice, layer: Layer) -> NDArray[np.float32]:
+    values = cache.outputs(choice.model, choice.image, (layer.name,))[layer.name]
+    return values.reshape(-1) if values.size == len(values) else values
 
 
 def _strongest_of_network(choice: Choice, signed: bool) -> float:
@@ -286,7 +293,10 @@ def _dead(shown: Shown) -> tuple[tuple[int, str], NDArray[np.bool_] | None]:
     if layer.signed or name is None:
         return (0, ""), None
     sample = data.open(name)
-    count = int(min(len(sample), SAMPLE, max(8, SAMPLE_MACS / max(sum(each.macs for each in model.layers), 1))))
+    macs = max(sum(each.macs for each in model.layers), 1)
+    count = int(min(len(sample), SAMPLE, max(FEWEST, MACS / macs)))
+    if count * macs > 8 * MACS:
+        return (0, ""), None  # a network this large would keep the page waiting for seconds
     positions = np.linspace(0, len(sample) - 1, count).astype(int)
 
     def compute() -> dict[str, NDArray[np.float32]]:
@@ -313,15 +323,15 @@ def _sample_of(model: Model) -> str | None:
 
 
 def _title(shown: Shown) -> str:
-    count, unit = len(shown.values), "channels" if shown.layer.spatial else "units"
-    if len(shown.ordered) < count and shown.layer.spatial:
+    count, unit = len(shown.values), "channels" if shown.has_maps else "units"
+    if len(shown.ordered) < count and shown.has_maps:
         return f"{shown.layer.name}, {len(shown.ordered)} of {count} {unit}"
     return f"{shown.layer.name}, all {count:,} {unit}"
 
 
 def _facts(shown: Shown) -> str:
     scale = {"map": "a scale for each map", "layer": "one scale for the layer", "network": "one scale for the network"}
-    size = f"{numbers.shape(shown.layer.shape[1:])} cells each, " if shown.layer.spatial else ""
+    size = f"{numbers.shape(shown.layer.shape[1:])} cells each, " if shown.has_maps else ""
     return size + scale[shown.per]
 
 
@@ -333,7 +343,9 @@ def _legend(shown: Shown) -> str:
 
 def _note(shown: Shown, maps: Maps) -> str:
     if maps.units:
-        return "One cell for each unit." if len(shown.values) <= 32 else "One cell for each unit, 32 in a row."
+        return (
+            "One cell for each unit." if len(shown.values) <= 32 else f"One cell for each unit, {maps.across} in a row."
+        )
     under = "mean difference" if shown.against else "highest value"
     note = f"Under each map: channel, {under}."
     if maps.shrunk_by > 1:
@@ -386,7 +398,7 @@ def _about_signs(shown: Shown) -> str:
     rest = f" {name} comes next" + (" and sets them to 0." if name == "ReLU" else ".") if name else ""
     places = _peaks(shown)
     return (
-        f"**Look for** red where a channel's pattern is there and blue where its opposite is. {places} "
+        f"**Look for** red where a channel’s pattern is there and blue where its opposite is. {places} "
         f"{numbers.percent(below)} of all values are below 0.{rest}"
     )
 
@@ -432,8 +444,8 @@ def _about_dead(tried: tuple[int, str], dead: NDArray[np.bool_] | None) -> str:
 
 
 def _png(shown: Shown) -> bytes:
-    values = shown.values[shown.ordered] if shown.layer.spatial else shown.values[None, None]
-    side = max(values.shape[1:]) if shown.layer.spatial else 12
+    values = shown.values[shown.ordered] if shown.has_maps else shown.values[None, None]
+    side = max(values.shape[1:]) if shown.has_maps else 12
     limits = (shown.scale.low, shown.scale.high)
     low, high = (np.asarray(limit)[shown.ordered] if np.ndim(limit) else limit for limit in limits)
     scale = scales.Scale(low, high, shown.scale.palette)
