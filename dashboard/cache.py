@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 import cnnviz
-from cnnviz import Model
+from cnnviz import Model, checkpoint
 
 Result = TypeVar("Result")
 MODELS = 6
@@ -74,7 +74,7 @@ def _store() -> Store:
 @st.cache_resource(max_entries=MODELS, show_spinner="Opening the model")
 def model(name: str, epoch: int | None = None) -> Model:
     """The model of that name, as it was after `epoch` (None: at the end). Raises `CnnvizError`."""
-    return cnnviz.load(name) if epoch is None else cnnviz.load(name, epoch=epoch)
+    return checkpoint.load(name, epoch=epoch)
 
 
 def digest(*parts: object) -> str:

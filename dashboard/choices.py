@@ -23,10 +23,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-import cnnviz
-from cnnviz import Channel, Class, Difference, Model, Neuron, WholeLayer, data, picture
+from cnnviz import Channel, Class, Difference, Model, Neuron, WholeLayer, checkpoint, data, picture
 from cnnviz.errors import CnnvizError
 from cnnviz.figures import numbers, pixels
+from cnnviz.networks.published import torchvision_names
 from dashboard import cache as kept
 from dashboard import gallery
 from dashboard.components.draw_pad import draw_pad
@@ -37,6 +37,18 @@ GALLERY, UPLOAD, CAMERA, DRAW = "Gallery", "Upload a picture", "Camera", "Draw a
 PREDICTED, TRUE, DIFFERENCE = "Predicted class", "True class", "Class difference"
 RUNNER_UP, EVERY = "Runner-up", "Any class"
 READOUTS = {"Logit": "logit", "Prob.": "probability", "Log p": "log_probability"}
+TORCHVISION = tuple(
+    f"torchvision:{name}"
+    for name in (
+        *(
+            f"{name}@DEFAULT"
+            for name in "alexnet vgg11 vgg16 squeezenet1_1 resnet18 resnet50 googlenet densenet121 mobilenet_v2 "
+            "mobilenet_v3_small efficientnet_b0 convnext_tiny".split()
+        ),
+        "resnet18",
+        "vgg16",
+    )
+)
 MINE = "cnnviz:mine"  # session state: pictures a person gave, by label
 STROKES = "cnnviz:strokes"  # session state: the drawing so far
 NOTICES = "cnnviz:notices"  # session state: sentences about what could not be shown, until the next choice
@@ -120,7 +132,8 @@ class Choice:
 
     def python(self) -> tuple[str, ...]:
         """The lines of Python that open this model, image and target."""
-        epoch = "" if self.epoch is None else f", epoch={self.epoch}"
+        shown = self.model.card.get("epoch_shown")
+        epoch = "" if shown is None else f", epoch={shown}"
         return (
             *(("import cnnviz", "from cnnviz import data") if "data." in self.picture.code else ("import cnnviz",)),
             "",
@@ -169,7 +182,7 @@ def class_labels(classes: tuple[str, ...]) -> tuple[str, ...]:
 def aim(target: Target) -> None:
     """Make `target` (a class of the chosen model's, channel, neuron or layer) the target; call this in a callback."""
     if isinstance(target, Class):
-        st.session_state["target"] = class_label(kept.model(*_asked_model()), target.index)
+        st.session_state["target"] = class_label(kept.model(st.session_state["model"]), target.index)
     else:
         st.session_state["target"] = label_of(target)
 
@@ -183,38 +196,59 @@ def say_what_was_wrong() -> None:
 # Model and epoch
 
 
-@cache
 def model_names() -> tuple[str, ...]:
-    """What can be opened: the shipped checkpoints, then the published networks."""
-    return (*cnnviz.MODELS, *(name for name in PUBLISHED if name not in cnnviz.MODELS))
+    """What can be opened: the shipped checkpoints, torchvision's best known, and the one the address asks for."""
+    asked = st.session_state.get("model") or st.query_params.get("model") or ""
+    names = (*checkpoint.MODELS, *TORCHVISION)
+    return names if asked in names or not _torchvision_has(asked) else (*names, asked)
 
 
-PUBLISHED = ("efficientnet-lite0", "torchvision:resnet18", "torchvision:vgg16", "torchvision:mobilenet_v2")
-
-
-def _asked_model() -> tuple[str, int | None]:
-    name = st.session_state.get("model") or model_names()[0]
-    return name, None
+def _torchvision_has(name: str) -> bool:
+    return name.startswith("torchvision:") and name[12:].partition("@")[0] in torchvision_names()
 
 
 def _model() -> tuple[str, Model, int | None]:
     names = model_names()
     _check("model", names, "a model here", names[0])
     name = st.selectbox("Model", names, key="model", bind="query-params")
+    facts = st.empty()
+    epoch = _epoch(name)
     try:
-        model = kept.model(name)
+        model = kept.model(name, None if epoch == _last_epoch(name) else epoch)
     except CnnvizError as problem:
         _notice(f"{problem} Showing {names[0]} instead.")
-        name, model = names[0], kept.model(names[0])
-    st.html(f'<p class="cnnviz-quiet">{html.escape(_model_facts(model))}</p>')
-    return name, model, None
+        name, epoch = names[0], _last_epoch(names[0])
+        model = kept.model(name)
+    facts.html(f'<p class="cnnviz-quiet">{html.escape(_model_facts(model))}</p>')
+    return name, model, epoch
+
+
+def _last_epoch(name: str) -> int | None:
+    """The number of epochs a model with a history was trained for; None for one without."""
+    info = checkpoint.MODELS.get(name)
+    return max((*info.epochs, int(info.card.get("epochs", 0)))) if info and info.epochs else None
+
+
+def _epoch(name: str) -> int | None:
+    last = _last_epoch(name)
+    if last is None:
+        return None
+    stops = sorted({*checkpoint.MODELS[name].epochs, last})
+    _check("epoch", [str(stop) for stop in stops], f"an epoch of {name}", f"epoch {last}")
+    changed = st.session_state.get(LAST_MODEL) not in (None, name)
+    if st.session_state.get("epoch", last) not in stops or (changed and "epoch" not in st.query_params):
+        st.session_state["epoch"] = last  # an epoch nobody chose is the last one of the new model, too
+    return st.select_slider("Epoch", stops, value=last, key="epoch", bind="query-params")
 
 
 def _model_facts(model: Model) -> str:
     convolutions = sum(layer.kind == "Conv2d" for layer in model.layers)
     words = [f"{convolutions} convolution{'s' * (convolutions != 1)}", f"{model.parameters:,} parameters"]
     accuracy = model.card.get("accuracy")
-    return ", ".join(words + ([f"test accuracy {numbers.percent(accuracy)}"] if isinstance(accuracy, float) else []))
+    if isinstance(accuracy, Mapping) and "epoch_shown" not in model.card:
+        words.append(f"test accuracy {numbers.percent(float(accuracy['value']))}")
+    weights = str(model.card.get("weights", ""))
+    return ", ".join(words + (["random weights"] if weights.startswith("random") else []))
 
 
 # Image

@@ -48,6 +48,7 @@ OPTIONS = {
     "client.showErrorDetails": "none",
     "client.showErrorLinks": False,
     "client.toolbarMode": "viewer",
+    "global.disableWidgetStateDuplicationWarning": True,  # a new model sets the epoch's slider, which has a default
     "runner.magicEnabled": False,
     "runner.postScriptGC": False,
     "server.enableCORS": True,

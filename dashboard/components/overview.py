@@ -23,7 +23,7 @@ from dashboard.components.ruled_picture import packed_picture
 ACROSS = 8
 MOST_STRIPS = 8
 LARGEST_TILE = 64
-_UNCHANGED = ("dropout", "flatten", "identity", "view", "reshape", "squeeze")
+_UNCHANGED = ("dropout", "flatten", "identity", "view", "reshape", "squeeze", "pad", "zeropad")
 _component = define("overview")
 
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import html
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import streamlit as st
+from numpy.typing import NDArray
 
 from cnnviz import Class, Layer
 from cnnviz.figures import numbers
@@ -79,7 +80,7 @@ def draw(choice: Choice) -> None:
             caption=caption(choice, shown, blocks),
             on_class=lambda index: choices.aim(Class(int(index))),
         )
-    _follow(choice, clicked)
+    _follow(choice, clicked, outputs)
     _onwards(choice)
 
 
@@ -182,15 +183,23 @@ def _explainer() -> str | None:
     return next((slug for slug in EXPLAINERS if views.page(slug)), None)
 
 
-def _follow(choice: Choice, clicked: dict[str, Any]) -> None:
+def _follow(choice: Choice, clicked: dict[str, Any], outputs: Mapping[str, NDArray[np.float32]]) -> None:
     opened, action, explainer = clicked.get("map"), clicked.get("action"), _explainer()
     if opened and views.page("feature_maps"):
-        frame.go("feature_maps", layer=opened["layer"], channel=opened["channel"])
+        frame.go("feature_maps", layer=opened["layer"], cell=_top_cell(outputs[opened["layer"]], opened["channel"]))
     if action == "explain" and explainer:
         frame.go(explainer)
     if action == "against" and explainer:
         labels = choices.class_labels(choice.model.classes)
         frame.go(explainer, target=DIFFERENCE, of=labels[choice.predicted], against=labels[choice.runner_up])
+
+
+def _top_cell(values: NDArray[np.float32], channel: int) -> str:
+    """The strongest cell of a channel as the feature maps' page has it in its address."""
+    if values.ndim == 1:
+        return f"{int(np.nan_to_num(values).argmax())},0,0"
+    row, column = np.unravel_index(np.nan_to_num(values[channel]).argmax(), values.shape[1:])
+    return f"{channel},{row},{column}"
 
 
 def _onwards(choice: Choice) -> None:
