@@ -69,9 +69,8 @@ WRITTEN = {
 
 def _used(network, example):
     for _ in range(3):  # TorchScript's optimiser folds its rectifiers away after the first pass with a gradient
-        torch.autograd.grad(
-            network(example.clone().requires_grad_()).sum(), example.requires_grad_(), allow_unused=True
-        )
+        x = example.clone().requires_grad_()
+        torch.autograd.grad(network(x).sum(), x)
     return network
 
 
