@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from cnnviz import Model
-from cnnviz.attribution import METHODS, Facts, explained
+from cnnviz.attribution import METHODS, Facts, Range, explained
 from cnnviz.errors import CnnvizError
 from cnnviz.figures import numbers
 from dashboard import cache as kept
@@ -73,17 +73,24 @@ def _rectified(guided: Mapping[str, int], left_alone: Mapping[str, int]) -> str:
 def sheet(model: Model, image: Tensor, methods: Sequence[str], targets: Sequence[Any], options: Options) -> Work:
     """The maps of every method for every target as background work; its part is {(method, target text): Answer}.
 
-    Methods without options come first: they cost one pass, the others many.
+    Methods without a number to set come first: they cost one pass, those with samples or steps many.
     """
     key = kept.digest("sheet", model.digest, image, [t.text for t in targets], [(m, options.get(m)) for m in methods])
 
     def steps() -> Generator[dict[Place, Answer], None, None]:
         found: dict[Place, Answer] = {}
-        for method in sorted(methods, key=lambda name: bool(METHODS[name].options)):
+        for method in sorted(methods, key=_many_passes):
             for target in targets:
                 found[method, target.text] = answer(method, model, image, target, options.get(method, {}))
                 yield dict(found)
 
+    known = BACKGROUND.look(key)
+    if known is not None and known.state != "failed":
+        return known  # running, done, or stopped by a person: then it stays stopped until something else is asked for
     work = BACKGROUND.start(key, steps)
     work.wait(AT_ONCE)
     return work
+
+
+def _many_passes(method: str) -> bool:
+    return any(isinstance(option.widget, Range) for option in METHODS[method].options)

@@ -59,7 +59,7 @@ def _one_palette(maps: Sequence[Floats], diverging: bool, columns: int, sizes: t
 
 
 def _tile(pixels: Floats, diverging: bool) -> NDArray[np.uint8]:
-    return indices(pixels[None], scale_for(pixels[None], signed=diverging))[0]
+    return np.asarray(indices(pixels[None], scale_for(pixels[None], signed=diverging))[0])
 
 
 def summary(pixels: Floats) -> dict[str, Any]:

@@ -80,7 +80,7 @@ function cutOut(canvas, kept, planes, { width, height, ground }) {
   canvas.height = height;
   const image = new ImageData(width, height), bytes = image.data;
   for (let i = 0; i < kept.length; i++) {
-    const share = kept[i] ? 1 : 0.14;
+    const share = kept[i] ? 1 : 0.22;
     for (let c = 0; c < 3; c++) bytes[4 * i + c] = share * 255 * planes[c][i] + (1 - share) * ground[c];
     bytes[4 * i + 3] = 255;
   }
@@ -249,8 +249,8 @@ export default component((view) => {
     const map = chosen(), values = maps.one(map), size = { width: data.width, height: data.height };
     if (values === null) return;
     if (state.view === "mask") {
-      const ground = getComputedStyle(view.root).getPropertyValue("--well").trim();
-      cutOut(parts.canvas, keptPixels(map), planes, { ...size, ground: /^#/.test(ground) ? rgb(ground) : [239, 240, 234] });
+      const ground = getComputedStyle(view.root).getPropertyValue("--edge").trim();
+      cutOut(parts.canvas, keptPixels(map), planes, { ...size, ground: /^#/.test(ground) ? rgb(ground) : [125, 135, 139] });
     } else {
       blend(parts.canvas, indexOf(values, map), table(look(map).palette, view.mode), planes, { ...size, strength: state.overlay / 100 });
     }

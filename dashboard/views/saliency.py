@@ -20,6 +20,7 @@ from dashboard.components.contact_sheet import Column, Row, Tile, contact_sheet
 from dashboard.explaining import Answer
 from dashboard.frame import About
 from dashboard.jobs.background import Work
+from dashboard.jobs.polling import polled
 from dashboard.options import option_widgets
 from dashboard.views import view
 
@@ -73,14 +74,11 @@ def saliency(choice: Choice) -> None:
         return
     work = explaining.sheet(choice.model, choice.image, methods, list(targets), options)
 
-    @st.fragment(run_every=None if work.over else 0.5)
     def drawn() -> None:
         now = explaining.sheet(choice.model, choice.image, methods, list(targets), options)
         _plate(choice, Sheet(methods, targets, options, now))
-        if now.over and not work.over:
-            st.rerun()
 
-    drawn()
+    polled(work, drawn)
 
 
 class Sheet:
