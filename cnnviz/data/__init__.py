@@ -148,13 +148,18 @@ def _read(name: str, split: str, folder: str) -> DataSet:
     return DATASETS[name].reader(split)
 
 
+from cnnviz.data.gallery import GALLERY, GalleryPicture, gallery_for  # noqa: E402  it opens data sets by name
+
 __all__ = [
     "DATASETS",
+    "GALLERY",
     "DataInfo",
     "DataSet",
+    "GalleryPicture",
     "data_folder",
     "dataset_info",
     "folders",
+    "gallery_for",
     "is_here",
     "open",
     "open_folder",

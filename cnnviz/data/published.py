@@ -79,7 +79,8 @@ def download(name: str) -> None:
     try:
         fetchers[name](data_folder(), download=True)
     except (RuntimeError, OSError) as error:
-        raise DataError(f"{name} could not be downloaded into {data_folder()}: {error}.") from error
+        reason = str(error).splitlines()[0].rstrip(":. ")
+        raise DataError(f"{name} could not be fetched into {data_folder()} ({reason}); is there a network?") from error
 
 
 def _idx_data(name: str, folder: str, classes: tuple[str, ...], *, split: str, licence: str) -> DataSet:

@@ -7,6 +7,7 @@ the file is in torch's format from before 1.6, which `cnnviz.checkpoint` refuses
 from the package only, by its known digest and with `weights_only=True`.
 """
 
+import ast
 import hashlib
 import importlib.util
 from collections import OrderedDict
@@ -18,7 +19,6 @@ from torch import Tensor, nn
 
 from cnnviz.errors import CheckpointError
 from cnnviz.networks.info import NetworkInfo
-from cnnviz.networks.torchvision_import import torchvision_module
 
 MEAN = STD = (0.5, 0.5, 0.5)
 SIZE = (3, 224, 224)
@@ -140,8 +140,22 @@ def _weights_path() -> Path:
 
 
 def imagenet_classes() -> tuple[str, ...]:
-    """The 1000 class names of ImageNet in the order of the scores."""
-    return tuple(torchvision_module("models._meta")._IMAGENET_CATEGORIES)
+    """The 1000 class names of ImageNet in the order of the scores.
+
+    torchvision holds them in a list; its source is read because importing torchvision costs over a second.
+    """
+    package = importlib.util.find_spec("torchvision")
+    if package is None or package.origin is None:
+        raise CheckpointError("The class names of ImageNet are in torchvision, which is not installed.")
+    source = ast.parse((Path(package.origin).parent / "models" / "_meta.py").read_text(encoding="utf-8"))
+    lists = [
+        node.value for node in source.body if isinstance(node, ast.Assign) and _names(node) == "_IMAGENET_CATEGORIES"
+    ]
+    return tuple(ast.literal_eval(lists[0]))
+
+
+def _names(assignment: ast.Assign) -> str:
+    return ast.unparse(assignment.targets[0])
 
 
 INFO = NetworkInfo(
