@@ -179,7 +179,7 @@ def _saturated(look: _Look) -> Cause | None:
     ends = step is not None and step.name == "softmax"
     if not ends and getattr(look.target, "readout", "logit") != "probability":
         return None
-    scores = look.trace.scores[0]
+    scores = look.trace.scores[0].detach()
     chance = float(scores[index] if ends else scores.softmax(0)[index])
     if chance * (1 - chance) > _FLAT:
         return None
@@ -291,7 +291,7 @@ def _norms(look: _Look) -> list[tuple[str, float] | None]:
 
 
 def _distance(look: _Look, layer: Layer, step: int) -> tuple[str, float] | None:
-    """How many running standard deviations a batch norm's input lies from its running mean: the median of its channels."""
+    """How many running standard deviations a batch norm's input lies from its running mean: the channels' median."""
     norm = layer.module
     before = look.layer_before(look.model.tape.steps[step])
     if not isinstance(norm, nn.BatchNorm2d) or norm.running_mean is None or norm.running_var is None or before is None:
