@@ -17,7 +17,7 @@ from torch import Tensor
 from cnnviz import rules
 from cnnviz.attribution.explanation import Facts
 from cnnviz.errors import ExplanationError
-from cnnviz.target import PerImage, Target
+from cnnviz.target import Target
 from cnnviz.trace import Trace
 
 if TYPE_CHECKING:
@@ -83,5 +83,5 @@ def differentiated(values: Tensor, inputs: Tensor, rule: rules.Rule = rules.plai
 
 
 def _reads_scores(target: Target) -> bool:
-    aims = target.targets if isinstance(target, PerImage) else (target,)
-    return any(not aim.layers for aim in aims)
+    parts: tuple[Target, ...] = getattr(target, "targets", ())  # several targets in one
+    return any(map(_reads_scores, parts)) if parts else not target.layers

@@ -10,7 +10,7 @@ from torch import nn
 from torch.nn import functional as F
 
 import cnnviz
-from cnnviz import METHODS, Channel, Class, Difference, Model, Neuron, WholeLayer, explain, explained
+from cnnviz import METHODS, Channel, Class, Difference, Model, Neuron, Sum, WholeLayer, explain, explained
 from tests.attribution.nets import SPELLINGS, Small, images, relative_error, seeded, small
 
 GRADIENTS = ("saliency", "input_x_gradient", "smoothgrad", "integrated_gradients", "guided_backprop", "deconvnet")
@@ -25,6 +25,7 @@ TARGETS = (
     Channel("fc", 2),
     Neuron("conv1", 2, 3, 4),
     WholeLayer("max_pool2d"),
+    Sum((Class(0), Channel("conv2", 3))),
 )
 
 
