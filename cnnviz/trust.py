@@ -12,7 +12,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from copy import deepcopy
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import numpy as np
@@ -43,12 +43,13 @@ class Stage:
     """A map from a network whose weights are random from the top down to `layer`, compared with the real map.
 
     `spearman` is the rank correlation of the magnitudes, `ssim` their structural similarity: 1 is the same picture, 0
-    nothing in common.
+    nothing in common. `map` (H, W) is the map's magnitude under the random weights.
     """
 
     layer: str
     spearman: float
     ssim: float
+    map: Floats = field(compare=False, repr=False)
 
 
 @dataclass(frozen=True)
@@ -101,7 +102,7 @@ def randomisation(
         for layer in group:
             _reinitialise(copy, layer, generator)
         now = _magnitude(explained(method, copy, image, wanted, **(options or {})).values)
-        so_far = (*so_far, Stage(group[-1].name, rank_correlation(real, now), structural(real, now)))
+        so_far = (*so_far, Stage(group[-1].name, rank_correlation(real, now), structural(real, now), now))
         yield Randomisation(so_far, len(groups))
 
 
