@@ -19,14 +19,17 @@ function component(create) {
     }
     const self = instances.get(root);
     self.view.trigger = setTriggerValue;
-    const mode = modeOf(root);
-    if (mode === self.mode && sameBytes(data, self.bytes)) return;
+    const mode = modeOf(root), scale = rootScale();
+    if (mode === self.mode && scale === self.scale && sameBytes(data, self.bytes)) return;
     root.dataset.mode = mode;
-    Object.assign(self, { mode, bytes: data });
-    self.view.mode = mode;
+    Object.assign(self, { mode, scale, bytes: data });
+    Object.assign(self.view, { mode, scale });
     keepFocus(root, () => self.draw(unpack(data)));
   };
 }
+
+/* 1, and more in projector mode: pictures grow with the type, by whole cells. */
+const rootScale = () => parseFloat(getComputedStyle(document.documentElement).fontSize) / 16 || 1;
 
 function modeOf(root) {
   root.style.backgroundColor = "var(--st-background-color)";
@@ -230,7 +233,7 @@ const square = (x, y, side) => twice(`M${x} ${y}h${side}v${side}h${-side}z`);
 
 /* Words first, a bar with end ticks, both limits always, zero where signed. */
 function legend({ words, palette, low, high, width, note, nan }) {
-  const top = Math.max(Math.abs(low), Math.abs(high)), count = palette === "diverging" ? 3 : width >= 200 ? 5 : 3;
+  const top = Math.max(Math.abs(low), Math.abs(high)), count = palette === "diverging" ? 3 : width >= 200 * rootScale() ? 5 : 3;
   const numbers = low === high ? [low] : Array.from({ length: count }, (_, i) => low + ((high - low) * i) / (count - 1));
   return el("div", { class: "legend", style: width ? { width: `${width}px` } : {} },
     words && el("div", { class: "words" }, rich(words)),

@@ -96,7 +96,7 @@ export default component((view) => {
       tiles.map((tile) => tile.button));
     const [low, high] = data.shared || data.units ? data.limits[0] : [0, 1];
     const key = data.shared || data.units
-      ? legend({ words: data.legend, palette: data.palette, low, high, width: 230, note: data.note, nan: data.nan })
+      ? legend({ words: data.legend, palette: data.palette, low, high, width: 230 * view.scale, note: data.note, nan: data.nan })
       : ownLimits();
     const side = el("div", { class: "readout" });
     root.replaceChildren(el("div", { class: "fm" },
@@ -109,14 +109,14 @@ export default component((view) => {
 
   /* A scale per map has no common limits: the bar says where each map's own lie. */
   function ownLimits() {
-    const box = legend({ words: data.legend, palette: data.palette, low: data.palette === "diverging" ? -1 : 0, high: 1, width: 230, note: data.note, nan: data.nan });
+    const box = legend({ words: data.legend, palette: data.palette, low: data.palette === "diverging" ? -1 : 0, high: 1, width: 230 * view.scale, note: data.note, nan: data.nan });
     const ends = data.palette === "diverging" ? ["\u2212 largest", "0", "largest"] : ["0", "highest of each map"];
     box.querySelector(".ticks").replaceChildren(...ends.map((text) => el("span", { text })));
     return box;
   }
 
   function buildReadout(side) {
-    const { picture } = data, cell = Math.max(1, Math.floor(196 / Math.max(picture.width, picture.height)));
+    const { picture } = data, cell = Math.max(1, Math.floor((196 * view.scale) / Math.max(picture.width, picture.height)));
     const image = el("img", { src: url, alt: "the picture, with the receptive field of the cell in brackets" });
     const frame = ruled(image, { width: picture.width, height: picture.height, cell, by: picture.by });
     const parts = { title: el("h3", { "aria-live": "polite" }), table: el("div"), marks: frame.marks, cell };
@@ -129,11 +129,13 @@ export default component((view) => {
   /* ---- layout: whole pixels, eight to a row where they fit ---- */
 
   function layout() {
-    const room = Math.min(root.clientWidth, root.clientWidth > 1040 ? 742 : Infinity), side = Math.max(width(), height());
-    const want = root.clientWidth > 760 ? 84 : 70;
+    const { scale } = view, space = root.clientWidth;
+    const room = Math.min(space, space > 1040 * scale ? 742 * scale : Infinity), side = Math.max(width(), height());
+    const want = Math.round(scale * (space > 760 * scale ? 84 : 70));
     let cell = Math.max(1, Math.floor(want / side));
-    if (cell * side < want * 0.74 && (cell + 1) * side <= 112) cell += 1;
-    if (data.units) cell = Math.max(8, Math.min(46, Math.floor(room / width())));
+    if (cell * side < want * 0.74 && (cell + 1) * side <= 112 * scale) cell += 1;
+    else if (8 * (cell + 1) * side + 56 * scale <= room) cell += 1;
+    if (data.units) cell = Math.max(3, Math.floor(Math.min(46 * scale, room / width())));
     const tile = width() * cell, gap = (n) => (n > 1 ? Math.floor((room - n * tile) / (n - 1)) : 0);
     columnsNow = data.units ? 1 : Math.min(8, Math.max(1, Math.floor((room + 4) / (tile + 4))));
     tiles.forEach(({ canvas, hit, button }) => {
@@ -147,7 +149,7 @@ export default component((view) => {
     if (data.units) nameUnits(tiles[0].button.querySelector(".names"), cell);
     cellNow = cell;
     const rows = Math.ceil(tiles.length / columnsNow);             // a legend below the fold explains nothing
-    grid.parentElement.classList.toggle("tall", rows * (height() * cell + 28) > 560);
+    grid.parentElement.classList.toggle("tall", rows * (height() * cell + 28) > 560 * scale);
     mark();
   }
   let cellNow = 1;

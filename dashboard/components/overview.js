@@ -1,10 +1,11 @@
 export default component((view) => {
   let url;
+  const isSmall = () => view.root.clientWidth <= 1040 * view.scale;
 
   /* The tile size at which the maps of all strips, enlarged by whole numbers, cover most. */
   function slotFor(strips) {
     const cover = (slot) => strips.reduce((sum, { sides }) => sum + (Math.floor(slot / Math.max(...sides)) * Math.max(...sides)) / slot, 0);
-    return [56, 57, 58, 60, 62, 64].reduce((best, slot) => (cover(slot) > cover(best) + 1e-9 ? slot : best));
+    return [56, 57, 58, 60, 62, 64].map((slot) => Math.round(slot * view.scale)).reduce((best, slot) => (cover(slot) > cover(best) + 1e-9 ? slot : best));
   }
 
   const limits = ({ low, high }) => {
@@ -31,7 +32,7 @@ export default component((view) => {
 
   function unitsRow(strip, index, room) {
     const across = Math.min(strip.count, Math.max(32, 2 ** Math.ceil(Math.log2(Math.sqrt(strip.count * 8))))), down = Math.ceil(strip.count / across);
-    const cell = Math.max(1, Math.min(24, Math.floor(room / across))), padded = new Uint8Array(across * down).fill(EMPTY);
+    const cell = Math.max(1, Math.min(24 * view.scale, Math.floor(room / across))), padded = new Uint8Array(across * down).fill(EMPTY);
     padded.set(index);
     return el("div", { class: "row units" }, el("div", { class: "tiles" }, el("button", {
       class: "tile", "data-id": `${strip.name}:units`, "aria-label": `${strip.name}, ${strip.words}`, on: { click: open(strip.name, 0) },
@@ -39,8 +40,8 @@ export default component((view) => {
   }
 
   function layers(data) {
-    const all = data.blocks.flatMap((block) => block.strips), slot = slotFor(all), room = 490, small = view.root.clientWidth <= 1040;
-    const count = Math.min(8, small ? Math.floor(420 / (slot + 4)) : Math.floor((room + 6) / (slot + 6)));
+    const all = data.blocks.flatMap((block) => block.strips), slot = slotFor(all), room = 490 * view.scale, small = isSmall();
+    const count = Math.min(8, small ? Math.floor((420 * view.scale) / (slot + 4)) : Math.floor((room + 6) / (slot + 6)));
     const part = el("div", { class: "lay", style: { "--slot": `${slot}px` } }, el("h3", {}, "Layers", el("span", { text: data.words })));
     let at = 0;
     data.blocks.forEach((block, i) => {
@@ -48,13 +49,13 @@ export default component((view) => {
       part.append(header(channels, i > 0));
       for (const strip of block.strips) part.append(stripRow(strip, data.arrays[`strip${at++}`], channels, slot));
     });
-    if (data.units) part.append(unitsRow(data.units, data.arrays[`strip${at}`], small ? 416 : room));
+    if (data.units) part.append(unitsRow(data.units, data.arrays[`strip${at}`], small ? 416 * view.scale : room));
     roving(part, () => [...part.querySelectorAll(".tile")], () => count)(0);
     return part;
   }
 
   function input(data) {
-    const { picture } = data, cell = Math.max(1, Math.floor(168 / Math.max(picture.width, picture.height)));
+    const { picture } = data, cell = Math.max(1, Math.floor((168 * view.scale) / Math.max(picture.width, picture.height)));
     if (url) URL.revokeObjectURL(url);
     url = pngUrl(data.arrays.png);
     const size = `${Math.round(picture.height * picture.by)} by ${Math.round(picture.width * picture.by)} pixels`;
@@ -73,10 +74,10 @@ export default component((view) => {
 
   let data, wasSmall;
   const draw = () => {
-    wasSmall = view.root.clientWidth <= 1040;
+    wasSmall = isSmall();
     view.root.replaceChildren(el("div", { class: "ov" }, input(data), layers(data), prediction(data.prediction)),
       el("p", { class: "cap later-cap" }, rich(data.caption)));
   };
-  new ResizeObserver(() => data && wasSmall !== view.root.clientWidth <= 1040 && keepFocus(view.root, draw)).observe(view.root);
+  new ResizeObserver(() => data && wasSmall !== isSmall() && keepFocus(view.root, draw)).observe(view.root);
   return (next) => { data = next; draw(); };
 });

@@ -2,7 +2,7 @@ export default component((view) => {
   let url = null;
   return (data) => {
     const { picture, overlay, side } = data, { width, height, by } = picture;
-    const cell = Math.max(1, Math.floor(side / Math.max(width, height)));
+    const cell = Math.max(1, Math.floor((side * view.scale) / Math.max(width, height)));
     if (url) URL.revokeObjectURL(url);
     url = pngUrl(data.arrays.png);
     const image = el("img", { src: url, alt: data.alt });

@@ -26,7 +26,7 @@ ORDERS = (HIGHEST, CHANNEL, MEAN, DIFFERENCE)
 SCALES: tuple[scales.Per, ...] = ("map", "layer", "network")
 MANY_LAYERS = 14  # beyond this a menu stands beside the stepper
 SAMPLE = 300  # pictures tried for dead channels
-FEWEST = 8
+FEWEST, ENOUGH = 8, 50  # below the second number nobody is called dead
 MACS = 2.5e9  # what the search for dead channels may cost, so that the first look stays within a second
 ABOUT = frame.About(
     "A feature map is what one channel of a layer gives for a picture: a number for each position. It is taken as it "
@@ -181,9 +181,9 @@ def _sides(model: Model, layer: Layer) -> None:
 
 
 def _other_picture(choice: Choice) -> gallery.Picture:
-    names = [name for name in gallery.gallery() if gallery.gallery()[name] and name != choice.picture.title]
+    names = [name for name in gallery.names_for(choice.model.size) if choice.picture.title not in name]
     name = st.selectbox(
-        "compared with", names, index=min(5, len(names) - 1), key="compare", bind="query-params", width=230,
+        "compared with", names, key="compare", bind="query-params", width=230,
         label_visibility="collapsed",
     )  # fmt: skip
     return gallery.from_gallery(name)
@@ -198,7 +198,8 @@ def _grid(shown: Shown) -> None:
     tried, dead = _dead(shown)
     maps = Maps(
         shown.layer.name, shown.values, shown.scale, shown.ordered, rows, columns,
-        words=shown.words[0], other=other, other_words=shown.words[1], dead=dead, under=shown.distances,
+        words=shown.words[0], other=other, other_words=shown.words[1], under=shown.distances,
+        dead=dead if tried[0] >= ENOUGH else None,
     )  # fmt: skip
     map_grid(
         maps,
@@ -304,12 +305,12 @@ def _dead(shown: Shown) -> tuple[tuple[int, str], NDArray[np.bool_] | None]:
         return highest(model, model.prepare([sample[int(i)] for i in positions]), names)
 
     tops = cache.result(compute, "highest", model.digest, name, count)
-    return (count, sample.title), tops[layer.name] <= 0
+    return (count, sample.title), tops[layer.name] <= 0  # NaN is not dead
 
 
 def _sample_of(model: Model) -> str | None:
     """A data set that is here and fits the network: its own, or one of its picture size."""
-    own = str(model.card.get("data", ""))
+    own = (model.card.get("data") or {}).get("name", "")
     fits = [name for name, info in data.DATASETS.items() if info.bundled and info.size == tuple(model.size)]
     try:
         if own in data.DATASETS and data.is_here(own):
@@ -432,12 +433,13 @@ def _about_dead(tried: tuple[int, str], dead: NDArray[np.bool_] | None) -> str:
     count, title = tried
     if dead is None:
         return ""
-    over = f"over {count:,} pictures ({title})"
-    if not dead.any():
-        return f" No channel is dead: {over} each of them answers somewhere."
-    names = [str(channel) for channel in np.flatnonzero(dead)[:6]]
-    more = f" and {int(dead.sum()) - 6} more" if dead.sum() > 6 else ""
-    return f" Dead {over}: {', '.join(names) if more else numbers.listing(names)}{more}."
+    over, names = f"over {count:,} pictures ({title})", [str(channel) for channel in np.flatnonzero(dead)]
+    if not names:
+        return f" None is dead: {over} each answers somewhere."
+    if count < ENOUGH:
+        return f" {len(names)} are 0 {over}, too few to call them dead."
+    said = numbers.listing(names) if len(names) <= 6 else f"{', '.join(names[:5])} and {len(names) - 5} more"
+    return f" Dead {over}: {said}."
 
 
 # What is taken away
