@@ -15,6 +15,7 @@ from torch import Tensor
 
 from cnnviz import Model
 from cnnviz.attribution import METHODS, Facts, Range, explained
+from cnnviz.diagnosis import diagnose
 from cnnviz.errors import CnnvizError
 from cnnviz.figures import numbers
 from dashboard import cache as kept
@@ -33,6 +34,16 @@ class Answer(NamedTuple):
     sentences: tuple[str, ...]
     problem: str
     score: float
+
+
+class Found(NamedTuple):
+    """What is known so far: the answers by place, and by target text why its maps are blank or to be doubted."""
+
+    answers: Mapping[Place, Answer]
+    causes: Mapping[str, tuple[str, ...]]
+
+
+NOTHING = Found({}, {})
 
 
 def answer(method: str, model: Model, image: Tensor, target: Any, options: Mapping[str, Any]) -> Answer:
@@ -71,18 +82,21 @@ def _rectified(guided: Mapping[str, int], left_alone: Mapping[str, int]) -> str:
 
 
 def sheet(model: Model, image: Tensor, methods: Sequence[str], targets: Sequence[Any], options: Options) -> Work:
-    """The maps of every method for every target as background work; its part is {(method, target text): Answer}.
+    """The maps of every method for every target as background work; its part is what is `Found` so far.
 
     Methods without a number to set come first: they cost one pass, those with samples or steps many.
     """
     key = kept.digest("sheet", model.digest, image, [t.text for t in targets], [(m, options.get(m)) for m in methods])
 
-    def steps() -> Generator[dict[Place, Answer], None, None]:
+    def steps() -> Generator[Found, None, None]:
         found: dict[Place, Answer] = {}
+        causes: dict[str, tuple[str, ...]] = {}
         for method in sorted(methods, key=_many_passes):
             for target in targets:
                 found[method, target.text] = answer(method, model, image, target, options.get(method, {}))
-                yield dict(found)
+                if target.text not in causes:
+                    causes[target.text] = why_blank(model, image, target)
+                yield Found(dict(found), dict(causes))
 
     known = BACKGROUND.look(key)
     if known is not None and known.state != "failed":
@@ -90,6 +104,18 @@ def sheet(model: Model, image: Tensor, methods: Sequence[str], targets: Sequence
     work = BACKGROUND.start(key, steps)
     work.wait(AT_ONCE)
     return work
+
+
+def why_blank(model: Model, image: Tensor, target: Any) -> tuple[str, ...]:
+    """Why maps of this target are blank or to be doubted, with what to do, a sentence or two each; kept by digest."""
+
+    def found() -> tuple[str, ...]:
+        try:
+            return tuple(f"{cause.sentence} {cause.remedy}" for cause in diagnose(model, image, target))
+        except CnnvizError as problem:
+            return (str(problem),)
+
+    return kept.result(found, "why blank", model.digest, image, target.text)
 
 
 def _many_passes(method: str) -> bool:

@@ -232,7 +232,7 @@ export default component((view) => {
   const extent = () => {
     const side = Math.max(data.width, data.height), block = Math.ceil(side / TILE), cell = Math.max(1, Math.floor(TILE / side));
     const taken = 96 + data.methods.length * (Math.max(74, Math.ceil(data.width / block) * cell) + 5);
-    const width = view.root.clientWidth || 1096, beside = width - taken - 28 - 30;
+    const width = view.root.clientWidth || 1096, beside = width - Math.max(taken, 420) - 28 - 30;
     const wide = width >= WIDE && beside >= 250;
     const room = Math.min(side > LARGEST ? side : LARGEST + 28, wide ? beside : Math.min(width - 300, LARGEST));
     return { wide, cell: Math.max(1, Math.floor(room / side)) };

@@ -22,11 +22,13 @@ from dashboard.choices import Choice
 from dashboard.components.exemplar_strip import Item, exemplar_strip
 from dashboard.components.neuron_picker import Maps, Panel, neuron_picker
 from dashboard.components.toy_backprop import toy_backprop
+from dashboard.components.trust_strip import trust_strip
 from dashboard.explaining import Answer
 from dashboard.frame import About
 from dashboard.jobs.background import BACKGROUND, Work
 from dashboard.jobs.polling import page_again, polled
 from dashboard.samples import Sample, sample_for
+from dashboard.trusting import Tested, arrays_of, trial
 from dashboard.views import view
 
 RULES = {
@@ -43,8 +45,8 @@ ABOUT = About(
     "the picture holds that excites this number.",
     "R_l = 1[f_l > 0] · 1[R_{l+1} > 0] · R_{l+1}",
     (
-        "It hardly depends on the class or on the weights of the late layers: it is close to an edge detector. Fig. 2 "
-        "and the randomisation test show how much of it is the picture itself.",
+        "It hardly depends on the class or on the weights of the late layers: it is close to an edge detector. Make "
+        "the weights random, below, and see how much of it is the picture itself.",
         "Only ReLU and ReLU6 have a rule in the paper; SiLU, GELU and their like are left alone, and that is said.",
         "A max-pooling passes its signal to the place that was highest: these are the switches of the deconvnet.",
         "In a network with skip connections the skip is not clipped, so its maps are noisier. That is no error.",
@@ -59,6 +61,11 @@ ABOUT_STRONGEST = About(
         "The pictures are a sample; how many is stated.",
     ),
     paper="Springenberg et al. 2014, figures 3 to 5",
+)
+ABOUT_RANDOM = About(
+    "The weights before the target are drawn anew, layer by layer from the top down, and the map is made again each "
+    "time. A map that stays the same cannot be about what the network learned.",
+    paper="Adebayo et al. 2018, arXiv:1810.03292",
 )
 ABOUT_TOY = About(
     "Two pixels, three hidden units, one answer: small enough to check every rule with a pencil. The weights v of the "
@@ -84,6 +91,7 @@ def guided_backprop(choice: Choice) -> None:
     work = explaining.sheet(choice.model, choice.image, list(RULES), [choice.target], {})
     polled(work, lambda: _rules(choice, layer))
     _strongest(choice)
+    _randomised(choice, work)
     with frame.plate("By hand", "two pixels, three units; type in any framed cell", about=ABOUT_TOY):
         toy_backprop(key="toy")
 
@@ -107,7 +115,8 @@ def _layer(choice: Choice) -> Layer | None:
 
 def _rules(choice: Choice, layer: Layer | None) -> None:
     work = explaining.sheet(choice.model, choice.image, list(RULES), [choice.target], {})
-    found = {method: answer for (method, _), answer in (work.part or {}).items()}
+    answers, causes = work.part or explaining.NOTHING
+    found = {method: answer for (method, _), answer in answers.items()}
     drawn = [(name, found[name]) for name in RULES if name in found and found[name].values is not None]
     now = chosen(PLACES)
     with frame.plate(
@@ -125,7 +134,10 @@ def _rules(choice: Choice, layer: Layer | None) -> None:
             return
         neuron_picker(
             None if layer is None else _maps(choice, layer),
-            [(_panel(choice, name, answer), answer.values) for name, answer in drawn],
+            [
+                (_panel(choice, name, answer, causes.get(choice.target.text, ())), answer.values)
+                for name, answer in drawn
+            ],
             picture=choice.image[0].numpy(),
             box=_box(choice),
             controls=now,
@@ -177,29 +189,29 @@ def _box(choice: Choice) -> tuple[int, int, int, int] | None:
     return None if whole or bottom <= top or right <= left else (top, left, bottom, right)
 
 
-def _panel(choice: Choice, name: str, answer: Answer) -> Panel:
+def _panel(choice: Choice, name: str, answer: Answer, causes: tuple[str, ...]) -> Panel:
     title, rule = RULES[name]
     pixels = leading(answer.values)
     share = float((pixels != 0).mean())
     fact = answer.fact or "no rule: the derivative itself"
     return Panel(
-        title, rule, fact, f"{title}: {numbers.percent(share)} of the pixels are not zero", _blank(choice, answer)
+        title,
+        rule,
+        fact,
+        f"{title}: {numbers.percent(share)} of the pixels are not zero",
+        _blank(choice, answer, causes),
     )
 
 
-def _blank(choice: Choice, answer: Answer) -> str:
+def _blank(choice: Choice, answer: Answer, causes: tuple[str, ...]) -> str:
     """Why a map is zero everywhere; empty where it is not."""
     if answer.values.any():
         return ""
     layer = getattr(choice.target, "layer", None)
-    if layer is not None and answer.score == 0 and not choice.model.layer(layer).signed:
-        return "This number is 0 here: its own ReLU is closed, so nothing passes back. Take a cell above 0."
-    if layer is not None and _capped(choice, layer, answer.score):
+    if layer is not None and answer.score > 0 and _capped(choice, layer, answer.score):
         top = numbers.short(answer.score)
-        return (
-            f"This number stands at {top}, the top of its activation, where it is closed. Take a lower cell."
-        )
-    return "Nothing arrives at the picture: every path is closed at some ReLU."
+        return f"This number stands at {top}, the top of its activation, where it is closed. Take a lower cell."
+    return (causes or ("Nothing arrives at the picture: every path is closed at some ReLU.",))[0]
 
 
 def _capped(choice: Choice, layer: str, score: float) -> bool:
@@ -285,6 +297,11 @@ def caption(choice: Choice, found: Mapping[str, Answer]) -> str:
     if "guided_backprop" not in found or "saliency" not in found:
         return "**Waiting** for the other rules."
     plain, guided = (leading(found[name].values) for name in ("saliency", "guided_backprop"))
+    if not plain.any() and not guided.any() and "deconvnet" in found and found["deconvnet"].values.any():
+        return (
+            "**Look for** the one map that is not blank. This number is closed here, so gradient and guided stop "
+            "at its own gate; **deconvnet** never asks whether a unit was open, and shows what would have excited it."
+        )
     if not plain.any() and not guided.any():
         return "**Nothing to see:** nothing comes back from this number to the picture."
     if np.array_equal(plain, guided):
@@ -324,6 +341,52 @@ def _python(choice: Choice) -> str:
         field = f'model.layer("{choice.target.layer}").receptive_field'
         lines.append(f"top, left, bottom, right = {field}.box({choice.target.row}, {choice.target.column})")
     return "\n".join(lines)
+
+
+# Is it the network, or the picture?
+
+
+def _randomised(choice: Choice, work: Work) -> None:
+    """On one click: gradient and guided under ever more random weights."""
+    asked = st.toggle("Make the weights random", key="random", bind="query-params")
+    found = (work.part or explaining.NOTHING).answers
+    tested = {}
+    for method in ("saliency", "guided_backprop"):
+        answer = found.get((method, choice.target.text))
+        if answer is not None and answer.values is not None and answer.values.any():
+            tested[method] = Tested(method, choice.model, choice.image, choice.target, {}, answer)
+    if not asked:
+        return
+    if not tested:
+        frame.caption("Nothing to test:", "a blank map stays blank; take a number that is above 0.")
+        return
+    works = {method: trial(one, ("randomisation",)) for method, one in tested.items()}
+    slowest = next((each for each in works.values() if not each.over), next(iter(works.values())))
+    polled(slowest, lambda: _randomised_plate(choice, tested, works))
+
+
+def _randomised_plate(choice: Choice, tested: Mapping[str, Tested], works: Mapping[str, Work]) -> None:
+    reports = {method: work.part["randomisation"] for method, work in works.items() if work.part}
+    problems = {work.problem for work in works.values() if work.problem}
+    with frame.plate(
+        "The same with random weights",
+        target_words(choice),
+        about=ABOUT_RANDOM,
+        npz=lambda: {f"{m}_{k}": v for m, r in reports.items() for k, v in arrays_of({"randomisation": r}).items()},
+    ):
+        if problems:
+            frame.caption("Not tested:", "; ".join(problems))
+        if reports:
+            trust_strip(
+                [(RULES[method][0], report) for method, report in reports.items()],
+                [leading(tested[method].answer.values) for method in reports],
+                unit="",
+                caveat="Random weights are one draw from one seed; another draw gives somewhat other numbers.",
+                key="random-strip",
+            )
+        if not all(work.over for work in works.values()) and st.button("Stop", key="stop-random"):
+            for work in works.values():
+                work.cancel()
 
 
 # The pictures that excite it most

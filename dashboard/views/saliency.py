@@ -17,11 +17,13 @@ from dashboard import explaining, frame
 from dashboard.address import Place, choose, chosen, one_of, whole, yes_no
 from dashboard.choices import Choice, label_of
 from dashboard.components.contact_sheet import Column, Row, Tile, contact_sheet
+from dashboard.components.trust_strip import trust_strip
 from dashboard.explaining import Answer
 from dashboard.frame import About
 from dashboard.jobs.background import Work
 from dashboard.jobs.polling import polled
 from dashboard.options import option_widgets
+from dashboard.trusting import Tested, arrays_of, trial
 from dashboard.views import view
 
 FIRST = (
@@ -40,6 +42,27 @@ UNITS = {
 }
 WHAT = {"logit": "logit", "probability": "probability", "log_probability": "log-probability"}
 CONVENTION = "Every gradient is with respect to the picture's own pixels in [0, 1]; the model normalises inside."
+ABOUT_TRUST = About(
+    "A map can look convincing and still say nothing about the network. Four questions: does it change when the "
+    "weights become random, layer by layer from the top (a)? Do the pixels it marks matter when they are taken away or "
+    "put back (b)? Does it survive noise that nobody sees (c)? Do its values add up to the answer, "
+    "where they should (d)?",
+    caveats=(
+        "A map that keeps its shape under random weights shows the picture, not what the network learned.",
+        "Taking pixels away makes pictures that the network has never seen; the random order has the same fault, so "
+        "compare the two curves, not one curve with an ideal.",
+    ),
+    paper="Adebayo et al. 2018, arXiv:1810.03292; Petsiuk et al. 2018, arXiv:1806.07421; Yeh et al. 2019, "
+    "arXiv:1901.09392",
+)
+TESTS = {
+    "randomisation": "Random weights",
+    "removal": "Pixels that matter",
+    "noise": "A little noise",
+    "completeness": "Does it add up?",
+}
+CAVEAT = "These tests can disagree, and none of them proves a map right: they only show in what way it can be wrong."
+NO_CAUSE = "Nothing comes back to the picture by this method: every path ends on the way."
 ABOUT = About(
     "How the chosen number moves when a pixel moves a little: the gradient of the class's logit with respect to the "
     "picture. Each method answers that question in another way. A map with three colour channels is drawn as the value "
@@ -79,6 +102,52 @@ def saliency(choice: Choice) -> None:
         _plate(choice, Sheet(methods, targets, options, now))
 
     polled(work, drawn)
+    _trust(choice, Sheet(methods, targets, options, work))
+
+
+def _trust(choice: Choice, sheet: Sheet) -> None:
+    """The tests of the map that is large, when somebody asks for them."""
+    now = chosen(sheet.places)
+    answer = sheet.answer(now["method"], now["row"])
+    target = next(target for target in sheet.targets if target.text == now["row"])
+    name = f"{METHODS[now['method']].title}, {label(choice, target)}"
+    wanted = st.toggle("Test the map that is large", key="test", bind="query-params")
+    if not wanted or answer is None or answer.values is None:
+        return
+    if not answer.values.any():
+        frame.caption("Nothing to test:", "a map that is zero everywhere marks no pixel.")
+        return
+    tested = Tested(now["method"], choice.model, choice.image, target, sheet.options.get(now["method"], {}), answer)
+    work = trial(tested)
+    polled(work, lambda: _trust_plate(tested, work, name))
+
+
+def _trust_plate(tested: Tested, work: Work, name: str) -> None:
+    report = work.part or {}
+    with frame.plate(
+        "How far to trust it", f"{name}: {_tested(work)}", about=ABOUT_TRUST, npz=lambda: arrays_of(report)
+    ):
+        if work.problem:
+            frame.caption("Not tested:", work.problem)
+        if report:
+            trust_strip(
+                [(TESTS[question], answered) for question, answered in report.items()],
+                [np.abs(leading(tested.answer.values))],
+                unit=_removal_unit(tested.target),
+                caveat=CAVEAT,
+                key="trust-strip",
+            )
+        if not work.over and st.button("Stop the tests", key="stop-trust"):
+            work.cancel()
+
+
+def _tested(work: Work) -> str:
+    states = {"done": "all tests done", "cancelled": "stopped", "failed": "failed", "waiting": "waiting for its turn"}
+    return states.get(work.state, f"testing, {work.parts} steps so far")
+
+
+def _removal_unit(target: Any) -> str:
+    return "probability" if isinstance(target, Class) else "logits" if isinstance(target, Difference) else "activation"
 
 
 class Sheet:
@@ -88,7 +157,7 @@ class Sheet:
         self, methods: Sequence[str], targets: Mapping[Any, str], options: explaining.Options, work: Work
     ) -> None:
         self.methods, self.targets, self.options, self.work = methods, targets, options, work
-        self.found: dict[explaining.Place, Answer] = work.part or {}
+        self.found, self.causes = work.part or explaining.NOTHING
         self.places = {
             "method": Place(methods[0], one_of(*methods)),
             "row": Place(next(iter(targets)).text, one_of(*(target.text for target in targets))),
@@ -262,10 +331,11 @@ def caption(choice: Choice, sheet: Sheet, now: Mapping[str, Any]) -> str:
     if not found["peak"]:
         return "**Nothing to see:** this map is zero everywhere; the sentence beside it says why."
     effect = "raises" if found["peak"] > 0 else "lowers"
+    where = f"row {found['row']}, column {found['column']}"
     name = next(label(choice, target) for target in sheet.targets if target.text == now["row"])
     first = (
         f"**Look for** where the strong pixels sit. Half of this map lies in **{numbers.percent(found['half'])}** of "
-        f"the pixels; brightening the one at row {found['row']}, column {found['column']} {effect} {name} most."
+        f"the pixels; the strongest, at {where}, {effect} {name}."
     )
     return f"{first} {_class_blind(choice, sheet)}".strip()
 
