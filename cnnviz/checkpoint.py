@@ -238,14 +238,14 @@ def _check_zip(path: Path) -> None:
     except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError) as error:
         raise CheckpointError(f"{path.name} is damaged or cut off ({_short(error)}); copy it again.") from error
     names = [entry.filename for entry in entries]
-    if any(entry.compress_type != zipfile.ZIP_STORED for entry in entries):
-        raise CheckpointError(f"{path.name} has compressed entries, which PyTorch never writes; it is not opened.")
-    if sum(entry.file_size for entry in entries) > min(MOST_BYTES, 2 * path.stat().st_size):
-        raise CheckpointError(f"{path.name} claims to unpack to more than it holds; it is not opened.")
     if any(re.search(r"(^|/)(constants\.pkl|code/)", name) for name in names):
         raise CheckpointError(f"{path.name} is TorchScript, which cannot be opened here; give its state dict instead.")
     if any(name.endswith(("archive_format", "serialized_exported_program.json")) for name in names):
         raise CheckpointError(f"{path.name} is an exported program, which cannot be opened here; give its state dict.")
+    if any(entry.compress_type != zipfile.ZIP_STORED for entry in entries):
+        raise CheckpointError(f"{path.name} has compressed entries, which PyTorch never writes; it is not opened.")
+    if sum(entry.file_size for entry in entries) > min(MOST_BYTES, 2 * path.stat().st_size):
+        raise CheckpointError(f"{path.name} claims to unpack to more than it holds; it is not opened.")
 
 
 def _pickled(error: Exception) -> str:
@@ -272,9 +272,7 @@ def _check_tensors(weights: Mapping[str, Tensor], path: Path) -> None:
         raise CheckpointError(f"{path.name} holds {len(weights)} tensors; from 1 to {MOST_TENSORS} are read.")
     for name, tensor in weights.items():
         if tensor.layout != torch.strided or tensor.is_quantized or tensor.device.type != "cpu":
-            raise CheckpointError(
-                f"{name} in {path.name} is not a plain tensor; quantised and sparse ones are not read."
-            )
+            raise CheckpointError(f"{name} in {path.name} is quantised or sparse; only plain tensors are read.")
         if tensor.numel() * tensor.element_size() > tensor.untyped_storage().nbytes():
             claimed, held = tensor.numel(), tensor.untyped_storage().nbytes() // tensor.element_size()
             raise CheckpointError(f"{name} in {path.name} claims {claimed} values and holds {held}; it is not opened.")
@@ -350,16 +348,21 @@ def load(name_or_path: str | Path, network: str | nn.Module | None = None, *, ep
 
 
 def epochs(name: str) -> tuple[int, ...]:
-    """The epochs that a shipped model's history holds, 0 being the start; () when it has none."""
+    """The epochs a shipped model can be seen at, 0 being the start and the last its own; () when it has no history."""
     return _model_info(name).epochs
 
 
 def epoch_weights(name: str, epoch: int) -> dict[str, Tensor]:
-    """A shipped model's state dict after so many epochs, read from its history alone, in float32."""
+    """A shipped model's state dict after so many epochs, in float32; of the file only that epoch is read.
+
+    The last epoch is the model itself, in full precision; earlier ones were kept in half.
+    """
     info = _model_info(name)
     if epoch not in info.epochs:
         there = ", ".join(map(str, info.epochs)) or "none"
         raise CheckpointError(f"{name} has no weights of epoch {epoch}; its epochs are {there}.")
+    if epoch == info.card.get("epochs") and info.path is not None:
+        return dict(read(info.path).weights)
     prefix = f"{epoch}/"
     with safetensors.safe_open(_history_path(name), framework="pt") as file:
         keys = [key for key in file.keys() if key.startswith(prefix)]  # noqa: SIM118  not a mapping
@@ -513,12 +516,13 @@ def _history_path(name: str) -> Path:
     return FOLDER / f"{name}.epochs.safetensors"
 
 
-def _history_epochs(name: str) -> tuple[int, ...]:
+def _history_epochs(name: str, last: object) -> tuple[int, ...]:
+    """The epochs in a model's history, and `last`, the epoch of the model itself."""
     path = _history_path(name)
     if not path.exists():
         return ()
-    numbers = {key.split("/")[0] for key in _header(path) if "/" in key}
-    return tuple(sorted(int(number) for number in numbers if number.isdecimal()))
+    kept = {int(key.split("/")[0]) for key in _header(path) if key.split("/")[0].isdecimal()}
+    return tuple(sorted(kept | ({last} if isinstance(last, int) else set())))
 
 
 _EFFICIENTNET_CARD: Card = {
@@ -545,7 +549,9 @@ def shipped_models() -> Mapping[str, ModelInfo]:
 
 def _shipped_info(path: Path) -> ModelInfo:
     card = read_card(path)
-    return ModelInfo(path.stem, str(card.get("title", path.stem)), path, card, _history_epochs(path.stem))
+    return ModelInfo(
+        path.stem, str(card.get("title", path.stem)), path, card, _history_epochs(path.stem, card.get("epochs"))
+    )
 
 
 _FIRST = ("mnist-two-conv", "mnist-one-conv")

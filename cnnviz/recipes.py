@@ -35,16 +35,53 @@ class Recipe:
     history: tuple[int, ...] | str = ()
 
 
+def _cycle(network: str, **options: Any) -> Settings:
+    return preset(network, schedule="one-cycle", **options)
+
+
 RECIPES: Mapping[str, Recipe] = {
     "mnist-one-conv": Recipe(
         "One convolution (note 2) · MNIST",
-        preset("one-conv", epochs=12, schedule="one-cycle", rate=0.01, weight_decay=1e-5, augment=("shift 1",)),
+        _cycle("one-conv", epochs=12, rate=0.01, weight_decay=1e-5, augment=("shift 1",)),
         history="all",
     ),
     "mnist-two-conv": Recipe(
         "Two convolutions (note 3) · MNIST",
-        preset("two-conv", epochs=6, schedule="one-cycle", rate=2e-3, augment=("shift 2",)),
+        _cycle("two-conv", epochs=6, rate=2e-3, augment=("shift 2",)),
         history=(0, 1, 3),
+    ),
+    "digits-8x8-net": Recipe(
+        "Net (note 4), no ReLU on its logits · digits 8×8",
+        _cycle("net", epochs=40, rate=5e-3, relu_on_logits=False),
+    ),
+    "digits-8x8-net-relu": Recipe(
+        "Net (note 4) as written, ReLU on its logits · digits 8×8",
+        preset("net", epochs=40),
+    ),
+    "mnist-net": Recipe(
+        "Net (note 4), no ReLU on its logits · MNIST",
+        _cycle("net", data="mnist", epochs=8, batch=128, rate=5e-3, augment=("shift 1",), relu_on_logits=False),
+    ),
+    "fashion-net": Recipe(
+        "Net (note 4), no ReLU on its logits · Fashion-MNIST",
+        _cycle(
+            "net",
+            data="fashion-mnist",
+            epochs=16,
+            batch=128,
+            rate=5e-3,
+            weight_decay=2e-5,
+            augment=("flip",),
+            relu_on_logits=False,
+        ),
+    ),
+    "digits-on-photos-simple-cnn": Recipe(
+        "Simple CNN (note 0) · digits on photos, composed",
+        _cycle("simple-cnn", epochs=16, rate=2e-3, weight_decay=1e-4, augment=("shift 2",)),
+    ),
+    "digits-on-photos-cnn": Recipe(
+        "CNN (note 1) · digits on photos, composed",
+        _cycle("cnn", epochs=12, rate=1e-3, weight_decay=1e-4, augment=("shift 4",)),
     ),
 }
 
