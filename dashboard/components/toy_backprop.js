@@ -29,10 +29,10 @@ export default component((view) => {
   const cells = (values, kind = "") => values.map((value) => el("span", { class: `cell ${kind} ${value === 0 ? "zero" : ""}`, text: number(value) }));
 
   function field(read, write, label, id) {
-    const input = el("input", { type: "number", step: "any", value: read(), "aria-label": label, "data-id": id, class: "cell" });
+    const input = el("input", { type: "text", inputmode: "decimal", size: 3, autocomplete: "off", value: number(read()), "aria-label": label, "data-id": id, class: "cell" });
     input.addEventListener("change", () => {
-      const value = Number(input.value);
-      write(Number.isFinite(value) && input.value !== "" ? Math.max(-99, Math.min(99, value)) : 0);
+      const value = Number(input.value.replace(MINUS, "-").replace(",", "."));
+      write(Number.isFinite(value) && input.value.trim() !== "" ? Math.max(-99, Math.min(99, value)) : 0);
       keepFocus(view.root, draw);
     });
     return input;
