@@ -53,7 +53,9 @@ MINE = "cnnviz:mine"  # session state: pictures a person gave, by label
 STROKES = "cnnviz:strokes"  # session state: the drawing so far
 NOTICES = "cnnviz:notices"  # session state: sentences about what could not be shown, until the next choice
 POINTED = "cnnviz:pointed"  # session state: which of them is shown
+ASKED = "cnnviz:asked"  # session state: the address as it was read last
 LAST_MODEL = "cnnviz:model"
+FAILED = "cnnviz:failed"  # session state: the model that could not be opened, and why
 MOST_OF_MINE = 8
 _UNIT = re.compile(r"(?P<layer>\S+) channel (?P<channel>\d+)(?: cell \((?P<row>\d+), (?P<column>\d+)\))?")
 _LAYER = re.compile(r"all of (?P<layer>\S+)")
@@ -183,7 +185,7 @@ def class_labels(classes: tuple[str, ...]) -> tuple[str, ...]:
 def aim(target: Target) -> None:
     """Make `target` (a class of the chosen model's, channel, neuron or layer) the target; call this in a callback."""
     if isinstance(target, Class):
-        st.session_state["target"] = class_label(kept.model(st.session_state["model"]), target.index)
+        st.session_state["target"] = class_label(kept.model(st.session_state[LAST_MODEL]), target.index)
     else:
         st.session_state["target"] = label_of(target)
 
@@ -214,14 +216,27 @@ def _model() -> tuple[str, Model, int | None]:
     name = st.selectbox("Model", names, key="model", bind="query-params")
     facts = st.empty()
     epoch = _epoch(name)
-    try:
-        model = kept.model(name, None if epoch == _last_epoch(name) else epoch)
-    except CnnvizError as problem:
-        _notice(f"{problem} Showing {names[0]} instead.")
+    model = _opened(name, None if epoch == _last_epoch(name) else epoch)
+    if model is None:
         name, epoch = names[0], _last_epoch(names[0])
         model = kept.model(name)
     facts.html(f'<p class="cnnviz-quiet">{html.escape(_model_facts(model))}</p>')
     return name, model, epoch
+
+
+def _opened(name: str, epoch: int | None) -> Model | None:
+    """The model, or None after a sentence why not; what failed is not tried again before something else is chosen."""
+    failed = st.session_state.get(FAILED, (None, ""))
+    if failed[0] != name:
+        try:
+            model = kept.model(name, epoch)
+        except CnnvizError as problem:
+            failed = st.session_state[FAILED] = (name, str(problem))
+        else:
+            st.session_state.pop(FAILED, None)
+            return model
+    _notice(f"{failed[1]} Showing {model_names()[0]} instead.")
+    return None
 
 
 def _last_epoch(name: str) -> int | None:
@@ -425,9 +440,8 @@ def _target(model: Model, scores: NDArray[np.float32], true: int | None) -> Targ
 
 
 def _difference(labels: Sequence[str], first: int, second: int) -> Target:
-    left, right = st.columns(2, gap="small")
-    of = left.selectbox("Of", (PREDICTED, *labels), key="of", bind="query-params")
-    against = right.selectbox("Against", (RUNNER_UP, *labels), key="against", bind="query-params")
+    of = st.selectbox("Of", (PREDICTED, *labels), key="of", bind="query-params")
+    against = st.selectbox("Against", (RUNNER_UP, *labels), key="against", bind="query-params")
     one = first if of == PREDICTED else labels.index(of)
     other = second if against == RUNNER_UP else labels.index(against)
     return Difference(one, other)
@@ -492,15 +506,24 @@ def _chosen_now() -> dict[str, Any]:
 
 def _check(key: str, options: Sequence[str], what: str, instead: str) -> None:
     """Say so when the address asks for something that is not among the options; the widget takes its default."""
-    asked = st.query_params.get(key)
+    asked = _newly_asked(key)
     if asked and asked not in options and not asked.startswith(f"{PREDICTED},"):
         _notice(f"“{asked}” is not {what}; showing {instead}.")
 
 
 def _check_range(key: str, count: int, what: str) -> None:
-    asked = st.query_params.get(key)
+    asked = _newly_asked(key)
     if asked and not (asked.isdecimal() and int(asked) < count):
         _notice(f"{what} has pictures 0 to {count - 1}, not “{asked}”.")
+
+
+def _newly_asked(key: str) -> str | None:
+    """What the address asks for, once: after a click Streamlit still gives the address as it was before it."""
+    before = st.session_state.setdefault(ASKED, {})
+    asked = st.query_params.get(key)
+    new = asked if before.get(key) != asked else None
+    before[key] = asked
+    return new
 
 
 @cache

@@ -80,6 +80,7 @@ def navigation(draw: Callable[[View], None]) -> Any:
 def head(view: View) -> None:
     """Running head, title and lede, Copy link and Present. Begins the numbering of the plates."""
     st.session_state[FIGURES] = []
+    st.set_page_config(page_title="cnnviz" if view.home else f"{view.title} · cnnviz")
     pages = views.pages()
     place = pages.index(view)
     masthead(

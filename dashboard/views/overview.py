@@ -113,7 +113,7 @@ def _pooling(pool: Layer) -> str:
 def _size(choice: Choice, last: Layer) -> str:
     cells, pixels = last.shape[1] * last.shape[2], choice.model.size[1] * choice.model.size[2]
     name = f"the {choice.class_name(choice.predicted)}" if len(choice.model.classes) <= 20 else "the picture"
-    if cells * 4 > pixels:
+    if cells * 10 > pixels:
         return f"At {last.name} a map still has {cells:,} of the picture’s {pixels:,} cells."
     left = "one cell" if cells == 1 else f"{cells:,} cells"
     return f"At {last.name} a map has {left} left and {name} is no longer a picture."
@@ -126,11 +126,11 @@ def _strongest(block: Block, layer: Layer) -> str:
     place, row, column = (int(i) for i in np.unravel_index(values.argmax(), values.shape))
     top, left, bottom, right = layer.receptive_field.box(row, column)
     height, width = layer.receptive_field.image
+    channel = block.channels[place]
     if (bottom - top) * (right - left) > 0.6 * height * width:
-        return f"**Look for** channel {block.channels[place]}: it answers most, and its strongest cell sees nearly all."
+        return f"**Look for** channel {channel}: it answers most; its strongest cell sees nearly the whole picture."
     where = _region((top + bottom) / 2 / height, (left + right) / 2 / width)
     rows, columns = numbers.span(top, bottom), numbers.span(left, right)
-    channel = block.channels[place]
     return f"**Look for** channel {channel}: it answers most, to the {where}, rows {rows}, columns {columns}."
 
 

@@ -122,6 +122,16 @@ def test_an_address_that_asks_for_what_is_not_there_is_answered_in_a_sentence(
     assert chosen(app).image.shape == (1, *chosen(app).model.size)
 
 
+def test_a_model_that_cannot_be_opened_is_named_and_another_one_shown(at_address: Callable[..., AppTest]) -> None:
+    app = at_address(model="torchvision:resnet18@NEVER")
+    for _ in range(2):
+        assert len(notices(app)) == 1 and "resnet18 has no weights 'NEVER'" in notices(app)[0]
+        assert chosen(app).model.name == FIRST
+        app.run()
+    app.selectbox(key="model").set_value(FIRST).run()
+    assert notices(app) == []
+
+
 def test_a_sentence_stays_until_the_next_choice(at_address: Callable[..., AppTest]) -> None:
     app = at_address(target="Class 99")
     assert len(notices(app.run())) == 1
