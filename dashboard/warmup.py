@@ -1,13 +1,13 @@
 """Nobody meets a cold server.
 
 The dashboard listens at once, so that the browser can fetch the page's scripts while Python imports torch; websockets
-wait at the door until the server has opened its first page for itself, as a viewer nobody sees. The surprise: after
-that everything alive is frozen, because a collection that walks the imported libraries stops every viewer for 0.2 s.
+wait at the door until the server has opened its first page for itself, as a viewer nobody sees: that imports what the
+pages import and opens the first model. The surprise: after that everything alive is frozen, because a collection that
+walks the imported libraries stops every viewer for 0.2 s.
 """
 
 import asyncio
 import gc
-import importlib
 import logging
 import time
 from typing import Any
@@ -17,27 +17,15 @@ from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 LOG = logging.getLogger("cnnviz")
-# What the pages import when they are opened: paid for before the first viewer instead of at somebody's first click.
-IMPORTS = (
-    "torch",
-    "cnnviz",
-    "cnnviz.figures",
-    "plotly.graph_objects",
-    "sklearn.manifold",
-    "captum.attr",
-    "scipy.ndimage",
-)
 
 
 class Warm:
     """`app`, with its websockets held back until `up` has opened the first page once."""
 
-    def __init__(self, app: ASGIApp, *, imports: tuple[str, ...] = IMPORTS, patience: float = 120.0) -> None:
+    def __init__(self, app: ASGIApp, *, patience: float = 120.0) -> None:
         self.app = app
-        self.imports = imports
         self.patience = patience
         self.ready = asyncio.Event()
-        self.leaving = False
         self.seconds = 0.0
         self.problem = ""
 
@@ -58,14 +46,10 @@ class Warm:
         return left not in done
 
     async def up(self) -> None:
-        """Import, open the first page, freeze; whatever fails is logged and told by /api/ready, and viewers come in."""
+        """Open the first page, then freeze; whatever fails is logged and told by /api/ready, and viewers come in."""
         start = time.perf_counter()
         try:
-            await asyncio.to_thread(self._import)
             await asyncio.wait_for(first_view(self.app), self.patience)
-        except asyncio.CancelledError:
-            self.leaving = True  # a thread cannot be cancelled, but it can be asked to import nothing more
-            raise
         except Exception as error:
             LOG.exception("The first page could not be opened in advance")
             self.problem = str(error) or type(error).__name__
@@ -73,11 +57,6 @@ class Warm:
         gc.freeze()
         self.seconds = round(time.perf_counter() - start, 2)
         self.ready.set()
-
-    def _import(self) -> None:
-        for name in self.imports:
-            if not self.leaving:
-                importlib.import_module(name)
 
     async def report(self, request: Request) -> JSONResponse:
         """GET /api/ready: 200 when the first page has been opened, 503 before that or when it could not be."""

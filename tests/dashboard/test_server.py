@@ -160,7 +160,7 @@ def test_the_options_hold_whatever_folder_it_is_started_in(inside: Served) -> No
 
 
 def test_everything_imported_is_out_of_the_garbage_collectors_way(inside: Served) -> None:
-    assert json.loads(texts(view(inside))[0])["frozen"] > 100_000
+    assert json.loads(texts(view(inside))[0])["frozen"] > 10_000
 
 
 @pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="needs Linux to look into the server's sockets")
