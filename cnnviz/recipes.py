@@ -83,6 +83,19 @@ RECIPES: Mapping[str, Recipe] = {
         "CNN (note 1) · digits on photos, composed",
         _cycle("cnn", epochs=12, rate=1e-3, weight_decay=1e-4, augment=("shift 4",)),
     ),
+    "cifar-small-vgg": Recipe(
+        "Small VGG · CIFAR-10, a JPEG copy",
+        _cycle(
+            "small-vgg",
+            data="cifar-10-jpeg",
+            epochs=16,
+            batch=128,
+            rate=0.15,
+            weight_decay=5e-4,
+            label_smoothing=0.05,
+            augment=("shift 4", "flip"),
+        ),
+    ),
 }
 
 

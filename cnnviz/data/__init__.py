@@ -19,7 +19,10 @@ from cnnviz.errors import DataError
 
 @dataclass(frozen=True)
 class DataInfo:
-    """A data set that can be opened by name. `splits` starts with the one opened unless another is asked for."""
+    """A data set that can be opened by name. `splits` starts with the one opened unless another is asked for.
+
+    `files` are paths in the data folder of which one tells that a published data set is there; bundled ones have none.
+    """
 
     name: str
     title: str
@@ -28,6 +31,7 @@ class DataInfo:
     bundled: bool
     size: tuple[int, int, int] | None
     classes: tuple[str, ...]
+    files: tuple[str, ...] = ()
 
     @property
     def training_split(self) -> str:
@@ -77,7 +81,16 @@ _CONTENTS = (
         (3, 64, 64),
         bundled.DIGITS,
     ),
-    DataInfo("mnist", "MNIST", published.mnist, ("test", "train", "train-55000"), False, (1, 28, 28), bundled.DIGITS),
+    DataInfo(
+        "mnist",
+        "MNIST",
+        published.mnist,
+        ("test", "train", "train-55000"),
+        False,
+        (1, 28, 28),
+        bundled.DIGITS,
+        ("MNIST/raw/t10k-images-idx3-ubyte.gz", "MNIST/raw/t10k-images-idx3-ubyte"),
+    ),
     DataInfo(
         "fashion-mnist",
         "Fashion-MNIST",
@@ -86,8 +99,18 @@ _CONTENTS = (
         False,
         (1, 28, 28),
         published.GARMENTS,
+        ("FashionMNIST/raw/t10k-images-idx3-ubyte.gz", "FashionMNIST/raw/t10k-images-idx3-ubyte"),
     ),
-    DataInfo("cifar-10", "CIFAR-10", published.cifar_10, ("test", "train"), False, (3, 32, 32), published.CIFAR),
+    DataInfo(
+        "cifar-10",
+        "CIFAR-10",
+        published.cifar_10,
+        ("test", "train"),
+        False,
+        (3, 32, 32),
+        published.CIFAR,
+        ("cifar-10-batches-py/test_batch",),
+    ),
     DataInfo(
         "cifar-10-jpeg",
         "CIFAR-10, a JPEG copy",
@@ -96,6 +119,7 @@ _CONTENTS = (
         False,
         (3, 32, 32),
         published.CIFAR,
+        ("cifar10_jpeg/test",),
     ),
 )
 
@@ -132,14 +156,9 @@ def dataset_info(name: str) -> DataInfo:
 
 
 def is_here(name: str) -> bool:
-    """Whether a data set can be opened without a network; cheap for bundled ones."""
-    if dataset_info(name).bundled:
-        return True
-    try:
-        open(name)
-    except DataError:
-        return False
-    return True
+    """Whether a data set can be opened without a network; looks for its files and reads none."""
+    info = dataset_info(name)
+    return info.bundled or any((data_folder() / file).exists() for file in info.files)
 
 
 @lru_cache(maxsize=6)

@@ -60,11 +60,17 @@ def fashion_mnist(split: str) -> DataSet:
 
 def cifar_10(split: str) -> DataSet:
     """CIFAR-10 as published: "train" 50,000, "test" 10,000, 3×32×32."""
+    if not (data_folder() / "cifar-10-batches-py").is_dir():  # before torchvision is imported, which takes a second
+        raise _no_cifar()
     try:
         source = torchvision_module("datasets").CIFAR10(data_folder(), train=split == "train", download=False)
     except (RuntimeError, OSError, EOFError, pickle.UnpicklingError) as error:
-        raise _absent("cifar-10", "cifar-10-batches-py", ("data_batch_1 … data_batch_5", "test_batch")) from error
+        raise _no_cifar() from error
     return _data_set("cifar-10", split, source.data, np.asarray(source.targets), CIFAR, _CIFAR_LICENCE)
+
+
+def _no_cifar() -> DataError:
+    return _absent("cifar-10", "cifar-10-batches-py", ("data_batch_1 … data_batch_5", "test_batch"))
 
 
 def download(name: str) -> None:
