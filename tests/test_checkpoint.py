@@ -1,5 +1,6 @@
 """Weights and card survive a round trip; a hostile or unfitting file is refused in one sentence and runs nothing."""
 
+import copy
 import io
 import json
 import pickle
@@ -234,7 +235,19 @@ def test_a_hostile_file_is_refused_in_one_sentence_and_runs_nothing(kind: str, s
     assert not (tmp_path / "ran").exists()
 
 
-def test_a_bomb_of_stored_entries_that_overlap_is_refused(tmp_path, monkeypatch) -> None:
+def test_a_bomb_of_stored_entries_that_share_their_bytes_is_refused(tmp_path) -> None:
+    path = tmp_path / "w.pth"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_STORED) as archive:
+        archive.writestr("w/data/0", bytes(100_000))
+        for number in range(1, 50):
+            again = copy.copy(archive.filelist[0])
+            again.filename = f"w/data/{number}"
+            archive.filelist.append(again)
+    with pytest.raises(CheckpointError, match=r"w\.pth claims to unpack to more than it holds"):
+        read(path)
+
+
+def test_a_file_beyond_the_limit_is_refused_before_it_is_read(tmp_path, monkeypatch) -> None:
     path = tmp_path / "w.pth"
     torch.save(small().state_dict(), path)
     monkeypatch.setattr(checkpoint, "MOST_BYTES", path.stat().st_size)
