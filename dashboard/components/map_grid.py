@@ -79,6 +79,8 @@ class Maps:
 
     def top_of(self, channel: int) -> Cell:
         """The highest cell of one map."""
+        if self.units:
+            return Cell(channel, 0, 0)
         values = np.nan_to_num(self.values[channel], nan=-np.inf)
         return Cell(channel, *(int(i) for i in np.unravel_index(values.argmax(), values.shape)))
 

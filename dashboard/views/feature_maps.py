@@ -15,7 +15,8 @@ from cnnviz import Channel, Layer, Model, Neuron, data
 from cnnviz.activity import highest
 from cnnviz.errors import CnnvizError
 from cnnviz.figures import maps as orders
-from cnnviz.figures import numbers, pixels, scales
+from cnnviz.figures import numbers, scales
+from cnnviz.figures.sheet import Key, captioned, labelled_mosaic
 from dashboard import cache, choices, frame, gallery, layers, views
 from dashboard.choices import Choice
 from dashboard.components import Cell, Maps, binned, field_of, map_grid
@@ -218,10 +219,11 @@ def _grid(shown: Shown) -> None:
 
 
 def _cell(shown: Shown, maps: Maps) -> Cell | None:
-    """The cell in the address, when this layer has it."""
+    """The cell in the address ("19,10,8", or the strongest of "19"), when this layer has it."""
     try:
-        cell = Cell(*(int(part) for part in st.query_params["cell"].split(",")))
-    except (KeyError, ValueError, TypeError):
+        channel, *place = (int(part) for part in st.query_params["cell"].split(","))
+        cell = Cell(channel, *place) if place else maps.top_of(channel)
+    except (KeyError, ValueError, TypeError, IndexError):
         return None
     size = (*shown.values.shape, 1, 1)[:3]
     inside = all(0 <= place < side for place, side in zip(cell, size, strict=True))
@@ -246,7 +248,7 @@ def _target(layer: Layer, cell: Cell) -> Channel | Neuron:
 
 def _go_to_the_filter() -> None:
     if goal := st.session_state.pop("cnnviz:open-filter", None):
-        frame.go("filters", layer=goal[0], channel=goal[1])
+        frame.go("filters", layer=goal[0], kernel=goal[1])
 
 
 def _actions(shown: Shown) -> list[dict[str, Any]]:
@@ -305,7 +307,7 @@ def _dead(shown: Shown) -> tuple[tuple[int, str], NDArray[np.bool_] | None]:
         return highest(model, model.prepare([sample[int(i)] for i in positions]), names)
 
     tops = cache.result(compute, "highest", model.digest, name, count)
-    return (count, sample.title), tops[layer.name] <= 0  # NaN is not dead
+    return (count, sample.title.split(",")[0]), tops[layer.name] <= 0  # NaN is not dead
 
 
 def _sample_of(model: Model) -> str | None:
@@ -433,7 +435,7 @@ def _about_dead(tried: tuple[int, str], dead: NDArray[np.bool_] | None) -> str:
     count, title = tried
     if dead is None:
         return ""
-    over, names = f"over {count:,} pictures ({title})", [str(channel) for channel in np.flatnonzero(dead)]
+    over, names = f"over {count:,} pictures of {title}", [str(channel) for channel in np.flatnonzero(dead)]
     if not names:
         return f" None is dead: {over} each answers somewhere."
     if count < ENOUGH:
@@ -445,13 +447,24 @@ def _about_dead(tried: tuple[int, str], dead: NDArray[np.bool_] | None) -> str:
 # What is taken away
 
 
-def _png(shown: Shown) -> bytes:
-    values = shown.values[shown.ordered] if shown.has_maps else shown.values[None, None]
-    side = max(values.shape[1:]) if shown.has_maps else 12
-    limits = (shown.scale.low, shown.scale.high)
-    low, high = (np.asarray(limit)[shown.ordered] if np.ndim(limit) else limit for limit in limits)
-    scale = scales.Scale(low, high, shown.scale.palette)
-    return pixels.mosaic_png(values, scale, cell=max(1, 84 // side), gap=8)
+def _png(shown: Shown, maps_per_row: int = 8) -> bytes:
+    if shown.has_maps:
+        channels, side = shown.ordered, max(shown.values.shape[1:])
+        below = orders.per_channel(shown.values) if shown.distances is None else shown.distances
+        labels = [(str(channel), numbers.short(float(below[channel]), 2)) for channel in channels]
+        values, scale = shown.values[channels], _ordered_scale(shown.scale, channels)
+    else:
+        side, values, scale = 4, shown.values[None, None], shown.scale
+        labels = [(f"{shown.values.size:,} units", "")]
+    mosaic = labelled_mosaic(values, scale, labels, columns=maps_per_row, cell=max(1, 84 // side))
+    ends = (f"{numbers.MINUS} largest" if scale.signed else "0", "largest of each") if np.ndim(scale.high) else None
+    facts = f"{_facts(shown)}; {shown.choice.name}, {shown.choice.picture.title}"
+    return captioned(mosaic, _title(shown), facts=facts, key=Key(_legend(shown), scale, ends))
+
+
+def _ordered_scale(scale: scales.Scale, channels: NDArray[np.intp]) -> scales.Scale:
+    low, high = (np.asarray(limit)[channels] if np.ndim(limit) else limit for limit in (scale.low, scale.high))
+    return scales.Scale(low, high, scale.palette)
 
 
 def _python(shown: Shown) -> str:

@@ -1,0 +1,27 @@
+import io
+
+import numpy as np
+from PIL import Image
+
+from cnnviz.figures import pixels, scales, theme
+from cnnviz.figures.sheet import MARGIN, Key, captioned, labelled_mosaic
+
+
+def test_a_picture_that_leaves_the_page_keeps_its_pixels_and_gains_a_title_and_a_bar():
+    maps = np.stack([np.zeros((4, 4)), np.ones((4, 4)), np.full((4, 4), 0.5)]).astype(np.float32)
+    scale = scales.scale_for(maps)
+    mosaic = labelled_mosaic(maps, scale, [("0", "0.0"), ("1", "1.0"), ("2", "−0.5")], columns=2, cell=10)
+    assert mosaic.getpixel((62, 0)) == theme.rgb("#FEE838")
+    sheet = Image.open(
+        io.BytesIO(captioned(mosaic, "relu, 3 channels", facts="4 × 4 cells", key=Key("activation", scale)))
+    )
+    board = np.asarray(sheet)
+    assert sheet.height > mosaic.height + 4 * MARGIN
+    navy = (board == theme.rgb("#00224E")).all(axis=2)
+    assert navy.sum() >= 40 * 40 + 9  # one map, and the low end of the bar
+    assert tuple(board[0, 0]) == theme.rgb(theme.FRAMES["light"].paper)
+
+
+def test_a_wide_title_is_not_cut():
+    png = pixels.map_png(np.ones((2, 2), np.float32))
+    assert Image.open(io.BytesIO(captioned(png, "w" * 100))).width > 1000
