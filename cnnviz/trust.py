@@ -18,8 +18,6 @@ from typing import Any, Literal
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy.stats import spearmanr
-from skimage.metrics import structural_similarity
 from torch import Tensor, nn
 
 from cnnviz.attribution import explained
@@ -110,6 +108,8 @@ def rank_correlation(first: Floats, second: Floats) -> float:
     """Spearman's rank correlation of two maps (H, W); 0 when one of them is the same everywhere."""
     if np.ptp(first) == 0 or np.ptp(second) == 0:
         return 0.0
+    from scipy.stats import spearmanr  # slow to import, and only needed here
+
     return float(spearmanr(first, second, axis=None).statistic)
 
 
@@ -119,6 +119,8 @@ def structural(first: Floats, second: Floats) -> float:
     if not first.any() or not second.any() or side < 3:
         return 0.0
     one, other = (np.asarray(m / np.abs(m).max(), np.float64) for m in (first, second))
+    from skimage.metrics import structural_similarity  # slow to import, and only needed here
+
     return float(structural_similarity(one, other, data_range=1.0, win_size=side))  # type: ignore[no-untyped-call]
 
 
