@@ -16,7 +16,7 @@ from cnnviz.figures.saliency import leading
 from cnnviz.figures.scales import Floats
 from dashboard.components.kit import Handler, define, mount, pack
 
-_component = define("contact_sheet")
+_component = define("contact_sheet", "contour")
 _FULL = 32767
 
 

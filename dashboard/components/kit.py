@@ -27,11 +27,14 @@ _HERE = Path(__file__).parent
 _ALIGN = 8
 
 
-def define(name: str) -> Callable[..., Any]:
-    """Register the component `name` from its files; call this once, when its module is imported."""
+def define(name: str, *shared: str) -> Callable[..., Any]:
+    """Register the component `name` from its files; call this once, when its module is imported.
+
+    `shared` names scripts that some components need and the kit does not hold ("contour").
+    """
     own_css = _HERE / f"{name}.css"
     css = _theme_css() + _read("kit.css") + (_read(own_css.name) if own_css.exists() else "")
-    script = f"const THEME = {_theme_json()};\n" + _read("kit.js") + _read(f"{name}.js")
+    script = f"const THEME = {_theme_json()};\n" + "".join(_read(f"{each}.js") for each in ("kit", *shared, name))
     return st.components.v2.component(f"cnnviz.{name}", html='<div class="kit"></div>', css=css, js=script)
 
 
