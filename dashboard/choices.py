@@ -56,7 +56,7 @@ POINTED = "cnnviz:pointed"  # session state: which of them is shown
 ASKED = "cnnviz:asked"  # session state: the address as it was read last
 LAST_MODEL = "cnnviz:model"
 FAILED = "cnnviz:failed"  # session state: the model that could not be opened, and why
-MOST_OF_MINE = 8
+MOST_OF_MINE, MOST_BYTES = 8, 40_000_000  # files as they came: decoded, one can be seven times its size
 _UNIT = re.compile(r"(?P<layer>\S+) channel (?P<channel>\d+)(?: cell \((?P<row>\d+), (?P<column>\d+)\))?")
 _LAYER = re.compile(r"all of (?P<layer>\S+)")
 
@@ -346,12 +346,11 @@ def _drawn(model: Model, changed: bool) -> Picture:
 def _keep(content: bytes, name: str) -> None:
     st.session_state[NOTICES]["said"] = []
     try:
-        pixels_given = picture.read(content)
+        picture.read(content)
     except CnnvizError as problem:
         _notice(f"{name}: {problem}")
         return
-    shown = Picture(pixels_given, name[:24], credit="your own picture", code=json.dumps(name))
-    _remember(shown)
+    _remember(Picture(content, name[:24], credit="your own picture", code=json.dumps(name)))
 
 
 def _remember(shown: Picture) -> None:
@@ -359,8 +358,8 @@ def _remember(shown: Picture) -> None:
     label = f"{shown.source} {shown.digest[:8]}"
     mine.pop(label, None)
     mine[label] = shown
-    for old in list(mine)[:-MOST_OF_MINE]:
-        del mine[old]
+    while len(mine) > 1 and (len(mine) > MOST_OF_MINE or sum(len(own.pixels) for own in mine.values()) > MOST_BYTES):
+        del mine[next(iter(mine))]
     _point_at(label)
 
 

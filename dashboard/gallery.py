@@ -20,12 +20,12 @@ from dashboard.cache import digest
 
 @dataclass(frozen=True, eq=False)
 class Picture:
-    """A picture and what is known about it: (H, W) or (H, W, 3) uint8, or (C, H, W) float32 in [0, 1].
+    """A picture and what is known about it: (H, W) or (H, W, 3) uint8, or the bytes of a person's own file.
 
     `source` and `number` name it together; `label` is the name of its class or None; `code` is Python that gives it.
     """
 
-    pixels: NDArray[np.uint8] | NDArray[np.float32]
+    pixels: NDArray[np.uint8] | bytes
     source: str
     number: str = ""
     label: str | None = None
