@@ -41,7 +41,7 @@ MAY_IMPORT = {
         "cnnviz.errors",
     ),
     "dashboard.cache": ("numpy", "PIL", "torch", "streamlit", "cnnviz"),
-    "dashboard.components": ("numpy", "PIL", "plotly", "streamlit", "cnnviz.figures", "dashboard.components"),
+    "dashboard.components": ("numpy", "PIL", "plotly", "streamlit", "cnnviz", "dashboard.components"),
     "dashboard.jobs": ("numpy", "torch", "streamlit", "cnnviz", "dashboard.jobs"),
 }
 NEVER = {
@@ -115,6 +115,15 @@ def strings_and_code(path: Path) -> str:
     return ast.unparse(tree)
 
 
+def code_of(path: Path) -> str:
+    """The same with every text emptied: a sentence may name what a line must not do."""
+    tree = ast.parse(strings_and_code(path))
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Constant) and isinstance(node.value, str):
+            node.value = ""
+    return ast.unparse(tree)
+
+
 def name_of(path: Path) -> str:
     return path.relative_to(ROOT).as_posix()
 
@@ -150,7 +159,7 @@ def test_what_starts_the_dashboard_imports_it_only_inside_a_function() -> None:
 
 @pytest.mark.parametrize("path", LIBRARY + DASHBOARD, ids=name_of)
 def test_a_line_stands_in_its_one_room(path: Path) -> None:
-    code = strings_and_code(path)
+    code = code_of(path)
     for pattern, rooms in ONE_ROOM.items():
         if name_of(path) not in rooms:
             assert re.findall(pattern, code) == [], pattern
