@@ -24,7 +24,7 @@ def highest(model: Model, images: Tensor, layers: Sequence[str], *, batch: int =
     """
     best: dict[str, Tensor] = {}
     with torch.no_grad():
-        for part in images.split(batch):
+        for part in torch.split(images, batch):
             trace = model.trace(part, keep=layers, until_kept=True)
             for name in layers:
                 output = trace.outputs[name]

@@ -54,7 +54,7 @@ def mosaic_png(
     tiles = indices(maps, scale)
     tiles = enlarge(tiles, cell)
     if dead is not None and dead.any():
-        tiles[dead] = _stripes(tiles.shape[1], tiles.shape[2])
+        tiles[dead] = stripes(tiles.shape[1], tiles.shape[2])
     return indexed_png(arrange(tiles, columns=columns, gap=gap), palette(scale.palette, mode))
 
 
@@ -110,7 +110,8 @@ def indexed_png(pixels: Bytes, colours: Bytes) -> bytes:
     return _png(pixels[:, :, None], colour_type=3, colours=colours)
 
 
-def _stripes(height: int, width: int) -> Bytes:
+def stripes(height: int, width: int) -> Bytes:
+    """The palette indices (H, W) of a dead map: stripes at 135 degrees."""
     rows, columns = np.indices((height, width))
     stripe = (rows + columns) % _STRIPE < _STRIPE // 4
     return np.where(stripe, STRIPE_INDEX, GROUND_INDEX).astype(np.uint8)

@@ -11,11 +11,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
 from cnnviz.figures import theme
 from cnnviz.figures.numbers import DASH, MINUS, SPACE, TIMES, short
-from cnnviz.figures.pixels import enlarge
+from cnnviz.figures.pixels import enlarge, stripes
 from cnnviz.figures.scales import Floats, Scale, indices, palette
 
 MARGIN, LINE, BAR_WIDTH, BAR_HEIGHT = 24, 20, 230, 9
@@ -35,19 +36,30 @@ class Key:
 
 
 def labelled_mosaic(
-    maps: Floats, scale: Scale, labels: Sequence[tuple[str, str]], *, columns: int = 8, cell: int = 6
+    maps: Floats,
+    scale: Scale,
+    labels: Sequence[tuple[str, str]],
+    *,
+    columns: int = 8,
+    cell: int = 6,
+    dead: NDArray[np.bool_] | None = None,
 ) -> Image.Image:
-    """Maps (C, H, W) in rows of `columns`, each with two words under it: at its left and at its right."""
+    """Maps (C, H, W) in rows of `columns`, each with two words under it: at its left and at its right.
+
+    `dead` (C,) marks maps that are striped, as on the page.
+    """
     frame = theme.FRAMES["light"]
-    tiles, colours = indices(maps, scale), palette(scale.palette)
-    height, width = (side * cell for side in maps.shape[1:])
+    tiles, colours = enlarge(indices(maps, scale), cell), palette(scale.palette)
+    height, width = tiles.shape[1:]
+    if dead is not None:
+        tiles[dead] = stripes(height, width)
     step_x, step_y = max(width, 52) + 10, height + LINE + 6
     rows = -(-len(maps) // columns)
     board = Image.new("RGB", (min(columns, len(maps)) * step_x - 10, rows * step_y - 6), frame.paper)
     pen, font = ImageDraw.Draw(board), ImageFont.load_default(12)
     for place, (tile, (left, right)) in enumerate(zip(tiles, labels, strict=True)):
         x, y = place % columns * step_x, place // columns * step_y
-        board.paste(Image.fromarray(colours[enlarge(tile, cell)]), (x, y))
+        board.paste(Image.fromarray(colours[tile]), (x, y))
         pen.text((x, y + height + 3), left.translate(_PLAIN), font=font, fill=frame.ink)
         pen.text((x + width, y + height + 3), right.translate(_PLAIN), font=font, fill=frame.ink_2, anchor="ra")
     return board

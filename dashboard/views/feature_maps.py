@@ -10,6 +10,7 @@ import numpy as np
 import streamlit as st
 import torch
 from numpy.typing import NDArray
+from PIL import Image
 
 from cnnviz import Channel, Layer, Model, Neuron, data
 from cnnviz.activity import highest
@@ -126,7 +127,7 @@ def feature_maps(choice: Choice) -> None:
     layers.stepper(choice.model, layer)
     shown = _controls(choice, layer)
     content = {
-        "png": lambda: _png(shown),
+        "png": (lambda: _png(shown)) if len(shown.ordered) else None,
         "npz": lambda: {"maps": shown.values, "order": shown.ordered, "low": shown.scale.low, "high": shown.scale.high},
     }
     with frame.plate(
@@ -447,19 +448,31 @@ def _about_dead(tried: tuple[int, str], dead: NDArray[np.bool_] | None) -> str:
 # What is taken away
 
 
-def _png(shown: Shown, maps_per_row: int = 8) -> bytes:
-    if shown.has_maps:
-        channels, side = shown.ordered, max(shown.values.shape[1:])
-        below = orders.per_channel(shown.values) if shown.distances is None else shown.distances
-        labels = [(str(channel), numbers.short(float(below[channel]), 2)) for channel in channels]
-        values, scale = shown.values[channels], _ordered_scale(shown.scale, channels)
-    else:
-        side, values, scale = 4, shown.values[None, None], shown.scale
-        labels = [(f"{shown.values.size:,} units", "")]
-    mosaic = labelled_mosaic(values, scale, labels, columns=maps_per_row, cell=max(1, 84 // side))
+def _png(shown: Shown) -> bytes:
+    mosaic = _mosaic_of_maps(shown) if shown.has_maps else _block_of_units(shown)
+    scale = shown.scale
     ends = (f"{numbers.MINUS} largest" if scale.signed else "0", "largest of each") if np.ndim(scale.high) else None
     facts = f"{_facts(shown)}; {shown.choice.name}, {shown.choice.picture.title}"
     return captioned(mosaic, _title(shown), facts=facts, key=Key(_legend(shown), scale, ends))
+
+
+def _mosaic_of_maps(shown: Shown) -> Image.Image:
+    channels, (tried, dead) = shown.ordered, _dead(shown)
+    below = orders.per_channel(shown.values) if shown.distances is None else shown.distances
+    gone = np.zeros(len(shown.values), bool) if dead is None or tried[0] < ENOUGH else dead
+    labels = [(str(c), "dead" if gone[c] else numbers.short(float(below[c]), 2)) for c in channels]
+    cell = max(1, 84 // max(shown.values.shape[1:]))
+    scale = _ordered_scale(shown.scale, channels)
+    return labelled_mosaic(shown.values[channels], scale, labels, cell=cell, dead=gone[channels])
+
+
+def _block_of_units(shown: Shown) -> Image.Image:
+    across = min(len(shown.values), 32)
+    rows = -(-len(shown.values) // across)
+    block = np.zeros(rows * across, np.float32)
+    block[: len(shown.values)] = shown.values
+    label = (f"{len(shown.values):,} units", f"{across} in a row")
+    return labelled_mosaic(block.reshape(1, rows, across), shown.scale, [label], cell=12)
 
 
 def _ordered_scale(scale: scales.Scale, channels: NDArray[np.intp]) -> scales.Scale:

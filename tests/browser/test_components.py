@@ -22,7 +22,7 @@ which = st.query_params.get("show", "grid")
 picture = np.linspace(0, 1, 28 * 28).reshape(1, 28, 28)
 st.title("A page")
 st.header("A plate")
-if which in ("grid", "large", "missing", "units", "all"):
+if which in ("grid", "large", "missing", "units", "empty", "all"):
     shape = {"large": (60, 28, 28), "units": (40,)}.get(which, (9, 4, 6))
     values = np.zeros(shape, np.float32)
     values[3, ...] = 1
@@ -37,6 +37,7 @@ if which in ("grid", "large", "missing", "units", "all"):
     rows = np.stack([np.arange(height), np.arange(height) + 4], 1).astype(np.int32)
     columns = np.stack([np.arange(width), np.arange(width) + 3], 1).astype(np.int32)
     order = np.argsort(-np.nan_to_num(values).reshape(len(values), -1).max(1), kind="stable")
+    order = order[:0] if which == "empty" else order
     dead = np.zeros(len(values), bool)
     dead[8] = True
     maps = c.Maps("relu", values, scales.scale_for(values), order, rows, columns, words="value after ReLU",
@@ -182,6 +183,12 @@ def test_not_a_number_and_dead_are_seen_and_said(open_page: Callable[..., Visit]
     visit.see("2 not a number")
     assert visit.page.get_by_role("button", name="channel 8, highest value dead").count() == 1
     assert "**" not in visit.page.locator(".spread").inner_text()
+
+
+def test_where_no_map_is_left_a_sentence_says_so(open_page: Callable[..., Visit]) -> None:
+    visit = open_page("/", "show=empty")
+    visit.see("No map is left to show: every channel is 0 on this picture.")
+    assert visit.page.locator(".go").count() == 0
 
 
 def test_cells_are_whole_pixels_at_both_widths(open_page: Callable[..., Visit]) -> None:

@@ -25,3 +25,12 @@ def test_a_picture_that_leaves_the_page_keeps_its_pixels_and_gains_a_title_and_a
 def test_a_wide_title_is_not_cut():
     png = pixels.map_png(np.ones((2, 2), np.float32))
     assert Image.open(io.BytesIO(captioned(png, "w" * 100))).width > 1000
+
+
+def test_a_dead_map_is_striped_away_from_the_page_too():
+    maps = np.zeros((2, 4, 4), np.float32)
+    mosaic = labelled_mosaic(
+        maps, scales.scale_for(maps), [("0", "dead"), ("1", "0")], cell=4, dead=np.array([True, False])
+    )
+    colours = {tuple(pixel) for pixel in np.asarray(mosaic)[:16, :16].reshape(-1, 3).tolist()}
+    assert colours == {theme.rgb("#E1E4DB"), theme.rgb("#F8F8F4")}
