@@ -29,16 +29,14 @@ class CleanMaps:
     def __init__(self) -> None:
         self._maps: dict[tuple[int, str], _Framed] = {}
 
-    def view(
-        self, key: tuple[int, str], rows: Span, columns: Span, make: Callable[[], tuple[Tensor, float]]
-    ) -> Tensor:
+    def view(self, key: tuple[int, str], rows: Span, columns: Span, make: Callable[[], tuple[Tensor, float]]) -> Tensor:
         """(rows of windows, columns of windows, height, width, channels) of a map; `make` gives (cells, outside)."""
         framed = self._maps.get(key)
         if framed is None or not _reaches(framed, rows, columns):
             cells, outside = make()
             margin = max(rows.overhang(cells.shape[0]), columns.overhang(cells.shape[1]))
             framed = self._maps[key] = _frame(cells, outside, margin)
-        height, width, channels = framed.cells.shape
+        _, width, channels = framed.cells.shape
         line, offset = width * channels, framed.margin
         return framed.cells.as_strided(
             (rows.count, columns.count, rows.length, columns.length, channels),

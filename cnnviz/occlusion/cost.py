@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import pairwise
 
 import torch
 
@@ -79,10 +80,8 @@ class Costs:
     def seconds(self, cut: Cut) -> float:
         """How long the blocks of a cut take, about."""
         rows, columns = self._lengths(cut.rows, 0), self._lengths(cut.columns, 1)
-        work = sum(
-            down * across * cost for down, across, cost in zip(rows, columns, self._per_cell, strict=True)
-        )
-        return work + len(cut.rows) * len(cut.columns) * len(self.operations) * _CALL
+        work = sum(down * across * cost for down, across, cost in zip(rows, columns, self._per_cell, strict=True))
+        return work + len(cut.rows) * len(cut.columns) * self._per_block
 
     def macs(self, cut: Cut) -> float:
         """Multiply-accumulate operations of a cut."""
@@ -121,7 +120,15 @@ class Costs:
 
     @cached_property
     def _per_cell(self) -> list[float]:
-        return [_per_cell(operation, self.dtype, passes=operation.passes, winograd=True) for operation in self.operations]
+        return [
+            _per_cell(operation, self.dtype, passes=operation.passes, winograd=True) for operation in self.operations
+        ]
+
+    @cached_property
+    def _per_block(self) -> float:
+        """What every block costs, however small: the calls, and reading the weights."""
+        weights = sum(_weights(operation, self.dtype) for operation in self.operations)
+        return weights / _BANDWIDTH + len(self.operations) * _CALL
 
     @cached_property
     def _last_use(self) -> dict[Ref, int]:
@@ -155,7 +162,15 @@ _BLOCKS = (3, 6, 9, 25)
 
 
 def _spacing(starts: tuple[int, ...]) -> int:
-    return min((b - a for a, b in zip(starts, starts[1:], strict=False)), default=1)
+    return min((b - a for a, b in pairwise(starts)), default=1)
+
+
+def _weights(operation: Operation, dtype: torch.dtype) -> int:
+    """Bytes of weights; Winograd's are 36 numbers in the place of 9."""
+    if not isinstance(operation, Convolve):
+        return 0
+    spread = 4 if dtype == torch.float32 and operation.kernel.suits_winograd else 1
+    return operation.kernel.weight.numel() * dtype.itemsize * spread
 
 
 def _area(operation: Operation) -> int:
@@ -172,5 +187,3 @@ def _per_cell(operation: Operation, dtype: torch.dtype, *, passes: float, winogr
             rate *= _WINOGRAD
     width = operation.form.channels * (4 if isinstance(operation, WholeMaps) else dtype.itemsize)
     return operation.macs / rate + passes * width / _BANDWIDTH
-
-

@@ -241,8 +241,7 @@ def _vectors_from(program: Program) -> int:
     """The place of the first operation from which every value still in use is a vector."""
     last = program.last_use() | {program.output: len(program.operations)}
     for place in range(len(program.operations), 0, -1):
-        made = [operation for operation in program.operations[:place]]
-        alive = [o for o in made if last.get(o.output, -1) >= place]
+        alive = [o for o in program.operations[:place] if last.get(o.output, -1) >= place]
         if any(o.form.dims is not None for o in alive) or last.get(Ref(0), -1) >= place:
             return min(place + 1, len(program.operations))
     return 0

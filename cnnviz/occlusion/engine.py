@@ -47,14 +47,14 @@ def engine_for(experiment: Experiment, grid: Grid, precision: str, engine: str) 
         return FullLoop(experiment)
     why_not = _why_not(experiment)
     if why_not and engine == "delta":
-        raise ExplanationError(f"{experiment.model.name} {why_not}; use engine=\"full\"")
+        raise ExplanationError(f'{experiment.model.name} {why_not}; use engine="full"')
     if why_not:
         return FullLoop(experiment)
     watched = _watches(experiment)
     program = _prepared(experiment.model, frozenset(watch.ref for watch in watched))
     if program is None:
         if engine == "delta":
-            raise ExplanationError(f"{experiment.model.name} does not answer the same when replayed; use engine=\"full\"")
+            raise ExplanationError(f'{experiment.model.name} does not answer the same when replayed; use engine="full"')
         return FullLoop(experiment)
     dtype = torch.bfloat16 if precision == "fast" and fast_bfloat16(experiment.model) else experiment.model.dtype
     delta = DeltaEngine(experiment, grid, program, watched, dtype)
@@ -71,7 +71,7 @@ def fast_bfloat16(model: Model) -> bool:
     if model.dtype != torch.float32:
         return False
     if model.device.type == "cuda":
-        return torch.cuda.is_bf16_supported(including_emulation=False)
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     has = (getattr(torch.cpu, name, None) for name in ("_is_amx_tile_supported", "_is_avx512_bf16_supported"))
     return any(check is not None and check() for check in has)
 

@@ -19,9 +19,9 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from cnnviz.occlusion.clean import CleanMaps
-from cnnviz.occlusion.convolve import Kernel
+from cnnviz.occlusion.convolve import Around, Kernel, Scratch
 from cnnviz.occlusion.plan import Span, Taps, before_sliding, union, whole
-from cnnviz.occlusion.tile import Dims, Tile, flat_cells, from_cells, padded, recut
+from cnnviz.occlusion.tile import Dims, Tile, flat_cells, from_cells, recut
 from cnnviz.tape import Ref
 
 MaybeSpan = Span | None
@@ -54,6 +54,7 @@ class Clean:
     values: Mapping[Ref, Tensor]
     maps: CleanMaps
     dtype: torch.dtype
+    scratch: Scratch = field(default_factory=Scratch)
 
 
 @dataclass(frozen=True)
@@ -124,16 +125,13 @@ class Slide(Operation):
         assert rows is not None and columns is not None
         return self.taps[0].inputs(rows), self.taps[1].inputs(columns)
 
-    def _around(self, tile: Tile, out: tuple[MaybeSpan, MaybeSpan]) -> tuple[Tensor, tuple[int, int]]:
-        """The tile, cut or padded so that an equal padding on both sides of an axis gives what the outputs read."""
-        data, even = tile.tidied().data, []
-        for dim, span, reads in zip((2, 3), tile.spans, self._inputs(out), strict=True):
-            before, after = span.start - reads.start, reads.start + reads.length - span.start - span.length
-            both = max(0, min(before, after))
-            if (before, after) != (both, both):
-                data = recut(data, dim, both - before, span.length + before + after - 2 * both)
-            even.append(both)
-        return data.contiguous(memory_format=torch.channels_last), (even[0], even[1])
+    def _around(self, tile: Tile, out: tuple[MaybeSpan, MaybeSpan]) -> Around:
+        """How many zeros the outputs read before and after the tile; fewer than none where they do not read it all."""
+        rows, columns = (
+            (span.start - reads.start, reads.start + reads.length - span.start - span.length)
+            for span, reads in zip(tile.spans, self._inputs(out), strict=True)
+        )
+        return rows, columns
 
 
 @dataclass(frozen=True)
@@ -147,8 +145,8 @@ class Convolve(Slide):
         return self.kernel.weight.numel()
 
     def run(self, tiles: list[Tile], out: tuple[MaybeSpan, MaybeSpan], clean: Clean) -> Tile:
-        data, padding = self._around(tiles[0], out)
-        return self._made(self.kernel(data, padding), out, tidy=False)
+        tile = tiles[0].tidied()
+        return self._made(self.kernel(tile.data, self._around(tile, out), clean.scratch), out, tidy=False)
 
 
 @dataclass(frozen=True)
@@ -158,9 +156,10 @@ class AveragePool(Slide):
     divisor: tuple[Tensor, Tensor] | float
 
     def run(self, tiles: list[Tile], out: tuple[MaybeSpan, MaybeSpan], clean: Clean) -> Tile:
-        data, padding = self._around(tiles[0], out)
-        if any(padding):
-            data = padded(padded(data, 2, padding[0], padding[0]), 3, padding[1], padding[1])
+        tile = tiles[0].tidied()
+        (top, bottom), (left, right) = self._around(tile, out)
+        height, width = tile.data.shape[2:]
+        data = recut(recut(tile.data, 2, -top, height + top + bottom), 3, -left, width + left + right)
         kernel, stride = (tuple(getattr(taps, name) for taps in self.taps) for name in ("kernel", "stride"))
         sums = self._made(F.avg_pool2d(data, kernel, stride, divisor_override=1), out, tidy=False)
         if isinstance(self.divisor, float):
@@ -191,7 +190,9 @@ class MaxPool(Slide):
         kernel, stride, dilation = (
             tuple(getattr(taps, name) for taps in self.taps) for name in ("kernel", "stride", "dilation")
         )
-        largest = self._made(F.max_pool2d(_spread(changed, self.forms[0]), kernel, stride, 0, dilation), out, tidy=False)
+        largest = self._made(
+            F.max_pool2d(_spread(changed, self.forms[0]), kernel, stride, 0, dilation), out, tidy=False
+        )
         after = clean.maps.view((self.index, "after"), *largest.spans, lambda: self._far(clean, 1))
         return replace(largest, data=_spread((largest.cells() - after).to(clean.dtype), self.form))
 
@@ -240,20 +241,17 @@ class Rectify(Operation):
 
     def run(self, tiles: list[Tile], out: tuple[MaybeSpan, MaybeSpan], clean: Clean) -> Tile:
         tile = tiles[0]
-        floor, ceiling, shift = (self._look(clean, name, tile) for name in ("floor", "ceiling", "shift"))
         change = tile.cells() if tile.dims is not None else tile.data
         target = change if self.overwrites else torch.empty_like(change)
-        if ceiling is None:
-            torch.maximum(change, floor, out=target)
+        if self.high is None:
+            torch.maximum(change, self._look(clean, "floor", tile), out=target)
         else:
-            torch.clamp(change, floor, ceiling, out=target)
-        target += shift
+            torch.clamp(change, self._look(clean, "floor", tile), self._look(clean, "ceiling", tile), out=target)
+        target += self._look(clean, "shift", tile)
         data = _spread(target, self.form) if tile.dims is not None else target
         return replace(tile, data=data, tidy=True)
 
-    def _look(self, clean: Clean, name: str, tile: Tile) -> Tensor | None:
-        if name == "ceiling" and self.high is None:
-            return None
+    def _look(self, clean: Clean, name: str, tile: Tile) -> Tensor:
         if tile.dims is None:
             return self._level(name, clean.values[self.clean_source]).to(tile.data.dtype)
         return clean.maps.view((self.index, name), *tile.spans, lambda: self._framed(clean, name))
@@ -288,7 +286,9 @@ class CellWise(Operation):
             change = self.function(value + tile.data) - self.function(value)
             return self._made(change, out, tidy=True)
         form = self.forms[0]
-        view = clean.maps.view((self.index, "c"), *tile.spans, lambda: (self._cells_of(clean, self.clean_source, form), 0))
+        view = clean.maps.view(
+            (self.index, "c"), *tile.spans, lambda: (self._cells_of(clean, self.clean_source, form), 0)
+        )
         after = self.function(_spread(view + tile.cells(), form))
         before = clean.maps.view((self.index, "f"), *tile.spans, lambda: (self._f(value), 0.0))
         result = self._made(after, out, tidy=False)

@@ -10,6 +10,7 @@ of cutting the work into blocks costs microseconds.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 
 @dataclass(frozen=True)
@@ -136,6 +137,4 @@ def runs(starts: tuple[int, ...], step: int, most: int) -> list[Run]:
 def _evenly(chain: list[int], starts: tuple[int, ...], step: int, most: int) -> list[Run]:
     parts = -(-len(chain) // most)
     edges = [len(chain) * i // parts for i in range(parts + 1)]
-    return [
-        Run(tuple(chain[a:b]), starts[chain[a]], step) for a, b in zip(edges, edges[1:], strict=False)
-    ]
+    return [Run(tuple(chain[a:b]), starts[chain[a]], step) for a, b in pairwise(edges)]

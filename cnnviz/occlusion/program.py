@@ -17,8 +17,22 @@ from torch import Tensor
 
 from cnnviz.occlusion.convolve import Kernel
 from cnnviz.occlusion.operations import (
-    Add, AveragePool, CellWise, Concatenate, Convolve, Form, Linear, MaxPool, Multiply, Operation, Pad, Rearrange,
-    Rectify, Scale, SpatialMean, WholeMaps,
+    Add,
+    AveragePool,
+    CellWise,
+    Concatenate,
+    Convolve,
+    Form,
+    Linear,
+    MaxPool,
+    Multiply,
+    Operation,
+    Pad,
+    Rearrange,
+    Rectify,
+    Scale,
+    SpatialMean,
+    WholeMaps,
 )  # fmt: skip
 from cnnviz.occlusion.plan import Taps
 from cnnviz.occlusion.tile import Dims
@@ -125,7 +139,9 @@ class _Compiler:
 
 
 def _outputs(step: Step) -> list[Ref]:
-    return [Ref(step.index)] if step.shape is not None else [Ref(step.index, part) for part in range(len(step.parts))]
+    if step.shape is not None:
+        return [Ref(step.index)]
+    return [Ref(step.index, part) for part, shape in enumerate(step.parts) if shape is not None]
 
 
 def _ordered(operations: list[Operation]) -> list[Operation]:
@@ -187,9 +203,9 @@ def _with(value: Any, values: dict[Ref, Tensor]) -> Any:
 
 # Steps that treat every image of a batch by itself.
 _ONE_BY_ONE = frozenset(
-    "adaptive_avg_pool2d adaptive_max_pool2d avg_pool2d max_pool2d lp_pool2d conv2d conv_transpose2d interpolate flatten "
-    "view reshape pad pixel_shuffle relu relu6 silu sigmoid hardsigmoid hardswish gelu tanh softmax log_softmax mul add "
-    "sub div layer_norm group_norm instance_norm local_response_norm batch_norm linear cat channel_shuffle".split()
+    "adaptive_avg_pool2d adaptive_max_pool2d avg_pool2d max_pool2d lp_pool2d conv2d conv_transpose2d interpolate "
+    "flatten view reshape pad pixel_shuffle relu relu6 silu sigmoid hardsigmoid hardswish gelu tanh softmax "
+    "log_softmax mul add sub div layer_norm group_norm instance_norm local_response_norm batch_norm linear cat".split()
 )
 _LINEAR = frozenset("adaptive_avg_pool2d flatten view reshape pixel_shuffle channel_shuffle squeeze permute".split())
 
@@ -322,7 +338,14 @@ def _max_pool(compiler: _Compiler, step: Step, output: Ref) -> _Made:
     kernel, stride, padding, dilation = window_of(step)
     taps = tuple(map(Taps, kernel, stride, padding, dilation))
     made = MaxPool(
-        step.index, (compiler.change_of(ref),), output, (form,), Form(step.shape, (2, 3)), (taps[0], taps[1]), ref, output
+        step.index,
+        (compiler.change_of(ref),),
+        output,
+        (form,),
+        Form(step.shape, (2, 3)),
+        (taps[0], taps[1]),
+        ref,
+        output,
     )
     before = compiler.made.get(compiler.change_of(ref))
     if isinstance(before, Rectify) and before.output == ref and compiler.only_here(ref):
@@ -337,9 +360,7 @@ def _pooled_first(compiler: _Compiler, step: Step, rectify: Rectify, pool: MaxPo
     compiler.derived[middle] = (raw, lambda x: function([x]))
     del compiler.made[rectify.output]
     compiler.forms[middle] = pool.form
-    compiler.made[middle] = replace(
-        pool, sources=rectify.sources, output=middle, clean_source=raw, clean_output=middle
-    )
+    compiler.made[middle] = replace(pool, sources=rectify.sources, output=middle, clean_source=raw, clean_output=middle)
     return replace(
         rectify, index=step.index, sources=(middle,), output=pool.output, forms=(pool.form,), form=pool.form,
         clean_source=middle,
@@ -429,7 +450,9 @@ def _sum_of_two(compiler: _Compiler, step: Step, output: Ref, sign: int) -> _Mad
     if forms[0] != forms[1] or forms[0].shape != step.shape:
         return None
     if sign == 1:
-        refs.sort(key=lambda ref: -compiler.change_of(ref).step)  # the younger one reaches further, and may be overwritten
+        refs.sort(
+            key=lambda ref: -compiler.change_of(ref).step
+        )  # the younger one reaches further, and may be overwritten
     sources = tuple(map(compiler.change_of, refs))
     return Add(step.index, sources, output, tuple(forms), forms[0], sign)
 
@@ -601,8 +624,8 @@ _RULES: dict[str, _Rule] = {
     "stochastic_depth": _depth, "conv2d": _convolution, "batch_norm": _batch_norm, "relu": _rectifier(0.0, None),
     "relu6": _rectifier(0.0, 6.0), "clamp": _clamp, "clamp_min": _clamp, "hardtanh": _clamp, "softmax": _along(1, None),
     "log_softmax": _along(1, None), "layer_norm": _layer_norm, "max_pool2d": _max_pool, "avg_pool2d": _avg_pool,
-    "adaptive_avg_pool2d": _adaptive_avg, "mean": _mean, "add": _add, "sub": _subtract, "mul": _multiply, "div": _divide,
-    "truediv": _divide, "neg": _negate, "cat": _concatenate, "linear": _linear, "permute": _permute,
+    "adaptive_avg_pool2d": _adaptive_avg, "mean": _mean, "add": _add, "sub": _subtract, "mul": _multiply,
+    "div": _divide, "truediv": _divide, "neg": _negate, "cat": _concatenate, "linear": _linear, "permute": _permute,
     "transpose": _transpose, "unsqueeze": _unsqueeze, "chunk": _pieces, "split": _pieces, "getitem": _pick,
     "flatten": _regroup, "pad": _pad,
 }  # fmt: skip

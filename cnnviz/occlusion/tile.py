@@ -54,7 +54,7 @@ class Tile:
         data = self.data if mine.step == span.step else self._shared(axis, span)
         if mine.step == span.step:
             data = recut(data, self._dim(axis), span.start - mine.start, span.length)
-        return replace(self, data=data, **{("rows", "columns")[axis]: span})
+        return replace(self, data=data, rows=span) if axis == 0 else replace(self, data=data, columns=span)
 
     def _dim(self, axis: int) -> int:
         assert self.dims is not None
@@ -67,8 +67,8 @@ class Tile:
         shape[dim] = span.length
         result = zeros_like_layout(self.data, shape, self.dims)
         rows, columns = self.spans
-        source = self.data.unflatten(0, (rows.count, columns.count))
-        target = result.unflatten(0, (rows.count, columns.count))
+        source = by_window(self.data, rows.count, columns.count)
+        target = by_window(result, rows.count, columns.count)
         for window in range(mine.count):
             first = mine.start + window * mine.step
             low, high = max(first, span.start), min(first + mine.length, span.start + span.length)
@@ -82,7 +82,7 @@ class Tile:
         if self.tidy or self.dims is None:
             return self
         rows, columns = self.spans
-        windows = self.data.unflatten(0, (rows.count, columns.count))
+        windows = by_window(self.data, rows.count, columns.count)
         for axis, span in enumerate(self.spans):
             dim = self._dim(axis)
             for window in range(span.count if span.overhang(self.size[axis]) else 0):
@@ -103,6 +103,12 @@ class Tile:
         return self.over(whole(self.size[0], rows.count), whole(self.size[1], columns.count))
 
 
+def by_window(data: Tensor, rows: int, columns: int) -> Tensor:
+    """(windows, …) as (rows of windows, columns of windows, …), the same memory."""
+    lines = data.stride(0) * columns
+    return data.as_strided((rows, columns, *data.shape[1:]), (lines, *data.stride()))
+
+
 def flat_cells(data: Tensor, dims: Dims | None) -> Tensor:
     """(N, …) as (N, rows, columns, channels): whatever is not a row or a column is a channel."""
     assert dims is not None
@@ -114,7 +120,7 @@ def flat_cells(data: Tensor, dims: Dims | None) -> Tensor:
 def from_cells(cells: Tensor, like: tuple[int, ...], dims: Dims) -> Tensor:
     """Back from (N, rows, columns, channels) to the axes of a tensor shaped `like` (batch included)."""
     rest = [d for d in range(1, len(like)) if d not in dims]
-    spread = cells.unflatten(3, [like[d] for d in rest]) if rest else cells.squeeze(3)
+    spread = cells.reshape(*cells.shape[:3], *(like[d] for d in rest))
     order = [0, *dims, *rest]
     return spread if len(rest) == 1 and dims == (1, 2) else spread.permute([order.index(d) for d in range(len(like))])
 
