@@ -231,14 +231,20 @@ export default component((view) => {
     ].filter(Boolean);
   }
 
+  /* Of near-black and white, one always reads with 4.5 : 1 on a colour: on this side of 0.19 the dark one. */
+  function luminance(...rgb_) {
+    const [r, g, b] = rgb_.map((value) => (value / 255 <= 0.04045 ? value / 255 / 12.92 : ((value / 255 + 0.055) / 1.055) ** 2.4));
+    return 0.2126 * r + 0.7152 * g + 0.0722 * b;
+  }
+
   function numberMatrix() {
     const { numbers: values, height, width, limit } = data.readout, most = Math.max(height, width);
-    const side = most <= 3 ? 46 : most <= 5 ? 40 : most <= 7 ? 36 : Math.max(4, Math.floor(260 / most));
+    const side = most <= 3 ? 46 : most <= 5 ? 38 : most <= 7 ? 36 : Math.max(4, Math.floor(260 / most));
     const exact = Float32Array.from(values, (value) => (value === null ? NaN : value)), level = levels(exact, -limit, limit);
     const colours = table("diverging", view.mode);
     const cellOf = (value, i) => {
       const colour = colours[level[i]], [r, g, b] = [colour & 255, (colour >> 8) & 255, (colour >> 16) & 255];
-      const light = 0.2126 * r + 0.7152 * g + 0.0722 * b > 140, text = value === null ? "NaN" : Math.abs(value) >= 9.995 ? short(value, 2) : fixed(value, 2);
+      const light = luminance(r, g, b) > 0.19, text = value === null ? "NaN" : Math.abs(value) >= 9.995 ? short(value, 2) : fixed(value, 2);
       return el("span", { title: value === null ? "not a number" : short(value, 5), style: { background: `rgb(${r} ${g} ${b})`, color: `var(${light ? "--dark-text" : "--mark"})`, height: `${most <= 7 ? side - 8 : side}px` }, text: most <= 7 ? text : "" });
     };
     return el("div", { class: "nums", role: "img", "aria-label": `weights of ${data.readout.title}: ${values.slice(0, 49).map((v) => (v === null ? "NaN" : fixed(v, 2))).join(", ")}`,
@@ -246,9 +252,9 @@ export default component((view) => {
   }
 
   function spectrum() {
-    const { side } = data.readout;
+    const { side, height, width } = data.readout, cell = Math.max(height, width) > 3 ? 3 : 4;
     return paint(el("canvas", { class: "spectrum", role: "img", "aria-label": `spectrum: ${data.readout.wave.replace(/\*\*/g, "")}` }), data.arrays.spectrum,
-      { width: side, height: side, cell: 4, colours: table("cividis", view.mode) });
+      { width: side, height: side, cell, colours: table("cividis", view.mode) });
   }
 
   return async (next) => {

@@ -354,9 +354,14 @@ def _wave(values: NDArray[np.float32]) -> str:
     if not np.nan_to_num(values).any():
         return "A kernel of zeros passes nothing."
     wave = learned.strongest_wave(values)
-    if wave.cycles < 1 / 32:
+    if _is_flat(wave, values):
         return "Passes a **flat picture** best, as a blur does."
     return f"Passes **{figures.nearest(wave.degrees)}** best, one in {numbers.fixed(1 / wave.cycles, 1)} pixels."
+
+
+def _is_flat(wave: learned.Wave, kernel: NDArray[np.float32]) -> bool:
+    """Whether a wave is so long that a kernel of this size cannot tell it from a flat picture."""
+    return wave.cycles * 2 * max(kernel.shape) < 1
 
 
 def _rows(shown: Shown, kernel: Kernel, values: NDArray[np.float32]) -> list[tuple[str, str]]:
@@ -474,8 +479,8 @@ def _inputs(shown: Shown) -> str:
 def _stripes(shown: Shown) -> str:
     """What the waves of single-input kernels have in common."""
     waves = [learned.strongest_wave(values[0]) for values in shown.values]
-    flat = sum(wave.cycles < 1 / 32 for wave in waves)
-    names = [figures.nearest(wave.degrees) for wave in waves if wave.cycles >= 1 / 32]
+    flat = sum(_is_flat(wave, shown.values[0, 0]) for wave in waves)
+    names = [figures.nearest(wave.degrees) for wave in waves if not _is_flat(wave, shown.values[0, 0])]
     if not names:
         return "blurs: every kernel passes a flat picture best."
     common = max(set(names), key=names.count)
