@@ -332,6 +332,34 @@ def _shift(pictures: Tensor, black: Tensor, generator: torch.Generator, most: in
 # Training
 
 
+class _Tally:
+    """Loss and right answers of an epoch, kept on the device: asking a GPU after every batch would stall it."""
+
+    def __init__(self, number: int, total: int, started: float, device: torch.device) -> None:
+        self.number, self.total, self.started, self.done = number, total, started, 0
+        self.loss = torch.zeros((), dtype=torch.float64, device="cpu" if device.type == "mps" else device)
+        self.right = torch.zeros((), dtype=torch.int64, device=device)
+
+    def add(self, count: int, loss: Tensor, right: Tensor) -> Callable[[], Step]:
+        """Count a batch in; calling the answer reads this batch's own figures."""
+        self.loss += loss.to(self.loss.device, torch.float64) * count
+        self.right += right
+        self.done += count
+        return lambda: self._step(float(loss), float(right) / count)
+
+    @property
+    def mean_loss(self) -> float:
+        return float(self.loss) / self.done
+
+    @property
+    def accuracy(self) -> float:
+        return float(self.right) / self.done
+
+    def _step(self, loss: float, accuracy: float) -> Step:
+        rate = self.done / (time.perf_counter() - self.started)
+        return Step(self.number, self.done, self.total, loss, accuracy, rate)
+
+
 class _Training:
     """One run: what changes while it goes on. Only `train` makes one."""
 
@@ -365,28 +393,20 @@ class _Training:
     def _epoch(self, number: int, progress: Callable[[Step], None] | None) -> Epoch:
         started = time.perf_counter()
         self.network.train()
-        loss = torch.zeros((), dtype=torch.float64, device=self.device)
-        right = torch.zeros((), dtype=torch.int64, device=self.device)
-        done = 0
-        batches = torch.randperm(len(self.pictures), generator=self.order).split(self.settings.batch)  # type: ignore[no-untyped-call]
+        tally = _Tally(number, len(self.pictures), started, self.device)
+        order = torch.randperm(len(self.pictures), generator=self.order)
+        batches = torch.split(order, self.settings.batch)
         with _borrowed(self):
             for place, chosen in enumerate(batches):
-                batch_loss, batch_right = self._batch(
-                    chosen, (number - 1 + place / len(batches)) / self.settings.epochs
-                )
-                loss += batch_loss.double() * len(chosen)
-                right += batch_right
-                done += len(chosen)
+                moment = (number - 1 + place / len(batches)) / self.settings.epochs
+                step = tally.add(len(chosen), *self._batch(chosen, moment))
                 if progress is not None:
-                    rate = done / (time.perf_counter() - started)
-                    share = float(batch_right) / len(chosen)
-                    progress(Step(number, done, len(self.pictures), float(batch_loss), share, rate))
-        mean_loss = float(loss) / done
-        if not math.isfinite(mean_loss):
+                    progress(step())
+        if not math.isfinite(tally.mean_loss):
             raise TrainingError(
                 f"The loss is no longer a number in epoch {number}; try a rate below {self.settings.rate:g}."
             )
-        return self._snapshot(number, started, (mean_loss, float(right) / done))
+        return self._snapshot(number, started, (tally.mean_loss, tally.accuracy))
 
     def _batch(self, chosen: Tensor, moment: float) -> tuple[Tensor, Tensor]:
         """One step of learning; `moment` is the share of the whole run that is over."""
@@ -420,25 +440,31 @@ class _Training:
             test_accuracy=accuracy,
             seconds=seconds,
             samples_per_second=len(self.pictures) / seconds if learned else None,
-            weight_norms={name: float(p.detach().norm()) for name, p in self.network.named_parameters()},
-            gradient_norms={
-                name: float(p.grad.norm()) for name, p in self.network.named_parameters() if p.grad is not None
-            },
+            weight_norms=_norms(self.network, gradient=False),
+            gradient_norms=_norms(self.network, gradient=True),
             settings=self.settings,
             device=str(self.device),
             precision=self.precision,
-            resume={
-                "optimiser": _optimiser_state(self.optimiser),
-                "order": self.order.get_state(),
-                "random": tuple(state.clone() for state in self.random),
-            },
+            resume=self._state(),
         )
+
+    def _state(self) -> dict[str, Any]:
+        return {
+            "optimiser": _optimiser_state(self.optimiser),
+            "order": self.order.get_state(),
+            "random": tuple(state.clone() for state in self.random),
+        }
 
     def _restore(self, epoch: Epoch) -> None:
         self.network.load_state_dict(epoch.weights)
         _restore_optimiser(self.optimiser, epoch.resume["optimiser"])
         self.order.set_state(epoch.resume["order"])
         self.random = tuple(epoch.resume["random"])
+
+
+def _norms(network: nn.Module, *, gradient: bool) -> dict[str, float]:
+    values = {name: p.grad if gradient else p.detach() for name, p in network.named_parameters()}
+    return {name: float(value.norm()) for name, value in values.items() if value is not None}
 
 
 def _limited(data: DataSet, pictures: int | None) -> DataSet:
