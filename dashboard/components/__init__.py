@@ -18,7 +18,7 @@ from dashboard.components.overview import (
     strips_of,
     units_strip,
 )
-from dashboard.components.prediction_bars import prediction_bars, prediction_rows
+from dashboard.components.prediction_bars import prediction_bars, prediction_change, prediction_rows
 from dashboard.components.ruled_picture import ruled_picture
 
 __all__ = [
@@ -39,6 +39,7 @@ __all__ = [
     "overview",
     "pack",
     "prediction_bars",
+    "prediction_change",
     "prediction_of",
     "prediction_rows",
     "ruled_picture",

@@ -268,6 +268,23 @@ function predictionBars({ rows, chosen, label }, onClass) {
     el("span", { class: "h r", text: "prob." }), el("span", { class: "h r", text: "logit" }), rows.flatMap(line));
 }
 
+/* Two answers, class by class: thin grey bar before, thick ink bar after. Rows { index, name, before, after };
+   `words` name the bars, `columns` the three numbers. A row whose share moves by 1 % or more is bold. */
+function comparisonBars({ rows, chosen, words, columns, label }) {
+  const swatch = (kind, text) => el("span", {}, el("i", { class: kind }), text);
+  const line = ({ index, name, before, after }) => {
+    const on = index === chosen ? " on" : "", bold = Math.abs(after - before) >= 0.01 ? " top" : "";
+    const bar = (kind, share) => el("i", { class: kind + on, style: { width: `${(100 * share).toFixed(2)}%` } });
+    const change = 100 * (after - before), text = fixed(change, 1);
+    return [el("span", { class: `c${on}${bold}`, title: name }, el("span", { text: name })), el("span", { class: "t" }, bar("before", before), bar("after", after)),
+      ...[percent(before), percent(after), change > 0 && /[1-9]/.test(text) ? `+${text}` : text].map((value) => el("span", { class: `r${bold}`, text: value }))];
+  };
+  return el("div", {}, el("div", { class: "pair" }, swatch("before", words[0]), swatch("after", words[1])),
+    el("div", { class: "cmp", role: "group", "aria-label": label }, el("span", { class: "h", text: "class" }),
+      el("span", { class: "h axis" }, ["0", "25", "50", "75", `100${THIN}%`].map((text) => el("span", { text }))),
+      columns.map((text) => el("span", { class: "h r", text })), rows.flatMap(line)));
+}
+
 /* Counts over equal bins from `low` to `high`; the height is the square root of the count, so that few are still seen. */
 function histogram({ counts, low, high, words, width = 250, height = 56 }) {
   const top = Math.sqrt(Math.max(...counts, 1)), step = width / counts.length;

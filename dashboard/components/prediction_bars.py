@@ -21,8 +21,7 @@ def prediction_rows(
 
     With more than `MANY` classes the ten most probable are given, highest first, and those of `always`.
     """
-    exponents = np.exp(logits - logits.max())
-    probabilities = exponents / exponents.sum()
+    probabilities = _softmax(logits)
     kept = list(range(len(logits)))
     if len(logits) > MANY:
         kept = [int(i) for i in np.argsort(-logits, kind="stable")[:10]]
@@ -52,3 +51,35 @@ def prediction_bars(
     rows = prediction_rows(logits, names, always=[] if chosen is None else [chosen])
     header = {"rows": rows, "chosen": chosen, "title": title, "actions": list(actions), "classes": len(logits)}
     return mount(_component, pack(header), key=key, class_=on_class, action=on_action)
+
+
+def prediction_change(
+    before: NDArray[np.floating[Any]],
+    after: NDArray[np.floating[Any]],
+    names: Sequence[str],
+    *,
+    key: str,
+    chosen: int | None = None,
+    words: tuple[str, str] = ("whole image", "with the patch"),
+    columns: tuple[str, str, str] = ("whole", "hidden", "change"),
+) -> None:
+    """Two predictions of the same classes, one bar under the other, and the change in points of per cent.
+
+    `before` and `after` are logits (K,). `words` name the thin and the thick bar, `columns` the numbers. With more than
+    `MANY` classes the six most probable before and the six after are shown, in class order.
+    """
+    first, second = _softmax(before), _softmax(after)
+    kept = range(len(first))
+    if len(first) > MANY:
+        tops = {int(i) for share in (first, second) for i in np.argsort(-share, kind="stable")[:6]}
+        kept = sorted(tops | ({chosen} if chosen is not None else set()))
+    rows = [{"index": i, "name": str(names[i]), "before": float(first[i]), "after": float(second[i])} for i in kept]
+    label = f"Probabilities, {words[0]} and {words[1]}"
+    mount(
+        _component, pack({"rows": rows, "chosen": chosen, "words": words, "columns": columns, "label": label}), key=key
+    )
+
+
+def _softmax(logits: NDArray[np.floating[Any]]) -> NDArray[np.floating[Any]]:
+    exponents = np.exp(logits - logits.max())
+    return np.asarray(exponents / exponents.sum())

@@ -75,6 +75,8 @@ if which in ("pictures", "all"):
                     legend="gradient, no unit", brackets=[(8, 8, 14, 14)], title="Input",
                     caption="**Look for** a ramp.")
     c.prediction_bars(np.array([1.0, 3.0]), ["cat", "dog"], key="bars", chosen=1)
+    c.prediction_change(np.array([4.0, 1.0, 2.9]), np.array([0.0, 5.0, 1.0]), ["cat", "dog", "fox"], key="change",
+                        chosen=0)
     c.legend("weight; **red raises**", scales.scale_for(overlay[None]), key="legend", nan=2)
     c.histogram(overlay, key="histogram", title="Weights")
 """
@@ -233,8 +235,15 @@ def test_an_overlay_reads_its_value_under_the_pointer(open_page: Callable[..., V
     visit.see("row 0, column 0: −1.00")
 
 
+def test_a_change_is_told_with_its_sign_in_points(open_page: Callable[..., Visit]) -> None:
+    visit = open_page("/", "show=pictures")
+    told = visit.page.locator(".cmp").inner_text().split()
+    assert told[told.index("cat") :][:4] == ["cat", "72.3", "0.7", "−71.7"]
+    assert told[told.index("dog") :][:4] == ["dog", "3.6", "97.6", "+94.0"]
+
+
 @pytest.mark.parametrize("dark", [False, True])
 def test_every_component_is_accessible_in_both_themes(open_page: Callable[..., Visit], dark: bool) -> None:
     visit = open_page("/", "show=all", dark=dark)
-    assert visit.page.locator(".kit").count() == 7
+    assert visit.page.locator(".kit").count() == 8
     assert visit.axe() == []
