@@ -11,7 +11,8 @@ from __future__ import annotations
 import hashlib
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import is_dataclass
 from typing import Any, TypeVar
 
 import numpy as np
@@ -134,19 +135,24 @@ def _numbers(tensor: Tensor) -> NDArray[np.float32]:
 
 
 def _freeze(result: Any) -> None:
-    for array in _arrays(result):
-        array.setflags(write=False)
+    for part in _parts(result):
+        if isinstance(part, np.ndarray):
+            part.setflags(write=False)
 
 
 def _bytes(result: Any) -> int:
-    return 1024 + sum(array.nbytes for array in _arrays(result)) + (len(result) if isinstance(result, bytes) else 0)
+    return 1024 + sum(len(part) if isinstance(part, bytes | str) else part.nbytes for part in _parts(result))
 
 
-def _arrays(result: Any) -> list[NDArray[Any]]:
-    if isinstance(result, np.ndarray):
-        return [result]
-    if isinstance(result, Mapping):
-        return [array for value in result.values() for array in _arrays(value)]
-    if isinstance(result, tuple | list):
-        return [array for value in result for array in _arrays(value)]
-    return []
+def _parts(result: Any) -> Iterator[Any]:
+    """Everything in a result that takes room: arrays, tensors, bytes and text, inside whatever holds them."""
+    if isinstance(result, np.ndarray | Tensor | bytes | str):
+        yield result
+    elif isinstance(result, Mapping):
+        for value in result.values():
+            yield from _parts(value)
+    elif isinstance(result, tuple | list):
+        for value in result:
+            yield from _parts(value)
+    elif is_dataclass(result):
+        yield from _parts(vars(result))

@@ -1,6 +1,7 @@
 """What is kept between clicks is what was asked for, and not more of it than fits."""
 
 import threading
+from dataclasses import dataclass
 
 import numpy as np
 import pytest
@@ -39,6 +40,18 @@ def test_what_was_not_used_for_longest_goes_first_when_it_gets_too_much() -> Non
     for key in "abcabd" + "abd" + "c":
         ask(key)
     assert calls == ["a", "b", "c", "d", "c"]
+
+
+def test_arrays_inside_a_result_of_ones_own_count_too() -> None:
+    @dataclass(frozen=True)
+    class Answer:
+        values: np.ndarray
+        image: torch.Tensor
+
+    store, calls = Store(100_000), []
+    for key in "aba":
+        store.get(key, lambda: calls.append(1) or [Answer(np.zeros(10_000), torch.zeros(1000))])
+    assert len(calls) == 3
 
 
 def test_viewers_who_ask_at_once_share_one_computation() -> None:
