@@ -6,16 +6,18 @@ what a shallow network costs.
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 
 from cnnviz import rules
 from cnnviz.attribution.explanation import Facts
+from cnnviz.attribution.folded import folded
+from cnnviz.attribution.method import one_each
 from cnnviz.errors import ExplanationError
 from cnnviz.target import Target
 from cnnviz.trace import Trace
@@ -45,6 +47,30 @@ def pixel_gradient(
     return slopes, Facts(score=values.detach().cpu().numpy(), rectifiers=counts)
 
 
+def mean_gradient(model: Model, batches: Iterable[Tensor], target: Target) -> Tensor:
+    """The mean gradient (C, H, W) of the target over all images of some batches (n, C, H, W): for dozens of passes."""
+    network = folded(model) if _reads_only_scores(target) else None
+    total, count = torch.zeros(model.size, dtype=model.dtype, device=model.device), 0
+    for images in batches:
+        aim = one_each(target, 0, len(images))
+        total += _summed(model, images, aim, network)
+        count += len(images)
+    return total / count
+
+
+def _summed(model: Model, images: Tensor, target: Target, network: nn.Module | None) -> Tensor:
+    """The gradient summed over a batch; channels last, which is as fast or faster for batches (up to a fifth)."""
+    with torch.inference_mode(False), torch.enable_grad():
+        pixels = leaf(images.to(memory_format=torch.channels_last))
+        if network is None:
+            values, _ = attached_values(model, pixels, target)
+        else:
+            trace = Trace()
+            trace.scores = network(model.normalised(pixels))
+            values = _usable(target(trace))
+        return differentiated(values, pixels)[0].sum(0)
+
+
 def target_values(model: Model, images: Tensor, target: Target) -> NDArray[np.floating[Any]]:
     """The target's values (N,) without a gradient."""
     with torch.no_grad():
@@ -60,7 +86,10 @@ def leaf(images: Tensor) -> Tensor:
 def attached_values(model: Model, pixels: Tensor, target: Target, keep: Collection[str] = ()) -> tuple[Tensor, Trace]:
     """The target's values (N,), attached to autograd, and the trace they were read from, which kept `keep` too."""
     trace = model.trace(pixels, keep={*keep, *target.layers}, until_kept=not keep and not _reads_scores(target))
-    values = target(trace)
+    return _usable(target(trace)), trace
+
+
+def _usable(values: Tensor) -> Tensor:
     if not values.requires_grad:
         raise ExplanationError(_DETACHED)
     if not bool(torch.isfinite(values).all()):
@@ -68,7 +97,7 @@ def attached_values(model: Model, pixels: Tensor, target: Target, keep: Collecti
             f"the target is {values.detach().flatten()[~torch.isfinite(values)][0].item()}, not a finite number: "
             "the weights, or the normalisation, hold or make NaN or infinity; check the checkpoint"
         )
-    return values, trace
+    return values
 
 
 def differentiated(values: Tensor, inputs: Tensor, rule: rules.Rule = rules.plain) -> tuple[Tensor, rules.Rectifiers]:
@@ -80,6 +109,10 @@ def differentiated(values: Tensor, inputs: Tensor, rule: rules.Rule = rules.plai
         if "appears to not have been used" in first:
             raise ExplanationError(_DETACHED) from problem
         raise ExplanationError(f"the network cannot be differentiated: {first}") from problem
+
+
+def _reads_only_scores(target: Target) -> bool:
+    return _reads_scores(target) and not target.layers
 
 
 def _reads_scores(target: Target) -> bool:

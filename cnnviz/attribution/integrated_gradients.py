@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from cnnviz.attribution.explanation import Attribution, Facts
-from cnnviz.attribution.gradient import pixel_gradient, target_values
+from cnnviz.attribution.gradient import mean_gradient, target_values
 from cnnviz.attribution.method import at_once, method, one_each
 from cnnviz.attribution.options import Choice, Range
 from cnnviz.model import Model
@@ -80,8 +80,5 @@ def _mean_gradient(model: Model, ends: tuple[Tensor, Tensor], target: Target, st
     """The gradient (C, H, W) averaged over the middles of `steps` equal parts of the way between two images."""
     first, last = ends
     places = (torch.arange(steps, dtype=first.dtype, device=first.device) + 0.5) / steps
-    total = torch.zeros_like(first)
-    for some in torch.split(places, at_once(first)):
-        between = first + some.view(-1, 1, 1, 1) * (last - first)
-        total += pixel_gradient(model, between, one_each(target, 0, len(some)))[0].sum(0)
-    return total / steps
+    parts = torch.split(places, at_once(first))
+    return mean_gradient(model, (first + some.view(-1, 1, 1, 1) * (last - first) for some in parts), target)

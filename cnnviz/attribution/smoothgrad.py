@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from cnnviz.attribution.explanation import Attribution, Facts
-from cnnviz.attribution.gradient import pixel_gradient, target_values
+from cnnviz.attribution.gradient import mean_gradient, target_values
 from cnnviz.attribution.method import at_once, method, one_each
 from cnnviz.attribution.options import Range
 from cnnviz.model import Model
@@ -44,14 +44,14 @@ def _smoothed(model: Model, image: Tensor, target: Target, noise: tuple[int, flo
     samples, level, seed = noise
     width = level * _spread(image[None]).item()
     generator = torch.Generator().manual_seed(seed)
-    total = torch.zeros_like(image)
-    for start in range(0, samples, at_once(image)):
-        copies = min(at_once(image), samples - start)
+
+    def noisy(copies: int) -> Tensor:
         # one draw for each copy, so that the noise does not depend on how many go through the network together
         drawn = torch.stack([torch.randn(image.shape, generator=generator) for _ in range(copies)])
-        noisy = image + width * drawn.to(image)
-        total += pixel_gradient(model, noisy, one_each(target, 0, copies))[0].sum(0)
-    return total / samples
+        return image + width * drawn.to(image)
+
+    most = at_once(image)
+    return mean_gradient(model, (noisy(min(most, samples - done)) for done in range(0, samples, most)), target)
 
 
 def _spread(images: Tensor) -> Tensor:
