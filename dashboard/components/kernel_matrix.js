@@ -6,7 +6,7 @@ const CELLS = [12, 10, 8, 6, 5, 4, 3, 2], ROOM_LEFT = 34, ROOM_RIGHT = 58, HEADS
 export default component((view) => {
   const { root } = view;
   let data, indices, source, at, hovered, set, columnsNow = 8, blocks = [], built = false, spread;
-  new ResizeObserver(() => built && layout()).observe(root);
+  new ResizeObserver(() => built && root.clientWidth && layout()).observe(root);
 
   const count = () => data.filters.length, inputs = () => data.columns;
   const high = () => data.size[0], wide = () => data.size[1];
@@ -231,7 +231,7 @@ export default component((view) => {
     ].filter(Boolean);
   }
 
-  /* Of near-black and white, one always reads with 4.5 : 1 on a colour: on this side of 0.19 the dark one. */
+  /* Of black and white, one always reads with 4.5 : 1 on a colour; above 0.179 it is black. */
   function luminance(...rgb_) {
     const [r, g, b] = rgb_.map((value) => (value / 255 <= 0.04045 ? value / 255 / 12.92 : ((value / 255 + 0.055) / 1.055) ** 2.4));
     return 0.2126 * r + 0.7152 * g + 0.0722 * b;
@@ -244,11 +244,11 @@ export default component((view) => {
     const colours = table("diverging", view.mode);
     const cellOf = (value, i) => {
       const colour = colours[level[i]], [r, g, b] = [colour & 255, (colour >> 8) & 255, (colour >> 16) & 255];
-      const light = luminance(r, g, b) > 0.19, text = value === null ? "NaN" : Math.abs(value) >= 9.995 ? short(value, 2) : fixed(value, 2);
+      const light = luminance(r, g, b) > 0.179, text = value === null ? "NaN" : Math.abs(value) >= 9.995 ? short(value, 2) : fixed(value, 2);
       return el("span", { title: value === null ? "not a number" : short(value, 5), style: { background: `rgb(${r} ${g} ${b})`, color: `var(${light ? "--dark-text" : "--mark"})`, height: `${most <= 7 ? side - 8 : side}px` }, text: most <= 7 ? text : "" });
     };
     return el("div", { class: "nums", role: "img", "aria-label": `weights of ${data.readout.title}: ${values.slice(0, 49).map((v) => (v === null ? "NaN" : fixed(v, 2))).join(", ")}`,
-      style: { "grid-template-columns": `repeat(${width}, ${side}px)`, "--dark-text": "var(--halo)" } }, values.map(cellOf));
+      style: { "grid-template-columns": `repeat(${width}, ${side}px)`, "--dark-text": "black" } }, values.map(cellOf));
   }
 
   function spectrum() {

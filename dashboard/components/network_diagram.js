@@ -45,6 +45,7 @@ export default component((view) => {
   }
 
   function silhouette() {
+    if (!root.clientWidth) return;                              // a page that is being left has no room for anything
     const { rows, picture, few, width, places } = plan(root.clientWidth), chosen = at(), roofs = data.shortcuts.length ? 30 : 8;
     const middle = roofs + BODY / 2, floor = roofs + BODY;
     const boxes = rows.map((r, i) => {
