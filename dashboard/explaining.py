@@ -19,7 +19,7 @@ from cnnviz.diagnosis import diagnose
 from cnnviz.errors import CnnvizError
 from cnnviz.figures import numbers
 from dashboard import cache as kept
-from dashboard.jobs.background import BACKGROUND, Work
+from dashboard.jobs.background import BACKGROUND, Steps, Work
 
 AT_ONCE = 0.45  # seconds a page waits for work before it shows what there is
 Place = tuple[str, str]  # method, target text
@@ -81,7 +81,15 @@ def _rectified(guided: Mapping[str, int], left_alone: Mapping[str, int]) -> str:
     return "rule at " + " and ".join(f"{n} {kind}{'s' * (n > 1)}" for kind, n in guided.items()) + rest
 
 
-def sheet(model: Model, image: Tensor, methods: Sequence[str], targets: Sequence[Any], options: Options) -> Work:
+def sheet(
+    model: Model,
+    image: Tensor,
+    methods: Sequence[str],
+    targets: Sequence[Any],
+    options: Options,
+    *,
+    again: bool = False,
+) -> Work:
     """The maps of every method for every target as background work; its part is what is `Found` so far.
 
     Methods without a number to set come first: they cost one pass, those with samples or steps many.
@@ -94,15 +102,19 @@ def sheet(model: Model, image: Tensor, methods: Sequence[str], targets: Sequence
         for method in sorted(methods, key=_many_passes):
             for target in targets:
                 found[method, target.text] = answer(method, model, image, target, options.get(method, {}))
-                if target.text not in causes:
-                    causes[target.text] = why_blank(model, image, target)
-                yield Found(dict(found), dict(causes))
+                yield Found(dict(found), {})
+        for target in targets:
+            causes[target.text] = why_blank(model, image, target)
+            yield Found(dict(found), dict(causes))
 
-    known = BACKGROUND.look(key)
-    if known is not None and known.state != "failed":
-        return known  # running, done, or stopped by a person: then it stays stopped until something else is asked for
-    work = BACKGROUND.start(key, steps)
-    work.wait(AT_ONCE)
+    return shown_soon(key, steps, again=again)
+
+
+def shown_soon(key: str, steps: Steps, *, again: bool = False) -> Work:
+    """Background work that is given a moment, so that quick work is drawn at once; `again` starts what was stopped."""
+    work = BACKGROUND.start(key, steps) if again else BACKGROUND.resume(key, steps)
+    if work.parts == 0:
+        work.wait(AT_ONCE)
     return work
 
 

@@ -15,8 +15,8 @@ from torch import Tensor
 
 from cnnviz import Model, trust
 from dashboard import cache as kept
-from dashboard.explaining import AT_ONCE, Answer
-from dashboard.jobs.background import BACKGROUND, Work
+from dashboard.explaining import Answer, shown_soon
+from dashboard.jobs.background import Work
 
 EVERYTHING = ("randomisation", "removal", "noise", "completeness")
 Report = Mapping[str, Any]
@@ -34,7 +34,7 @@ class Tested:
     answer: Answer
 
 
-def trial(tested: Tested, questions: Sequence[str] = EVERYTHING) -> Work:
+def trial(tested: Tested, questions: Sequence[str] = EVERYTHING, *, again: bool = False) -> Work:
     """Ask the questions of a map; the work's part is {question: what `cnnviz.trust` knows so far}."""
     asked = [name for name in questions if name != "completeness" or _adds_up(tested)]
     options = sorted(tested.options.items())
@@ -47,12 +47,7 @@ def trial(tested: Tested, questions: Sequence[str] = EVERYTHING) -> Work:
                 report[name] = answered
                 yield dict(report)
 
-    known = BACKGROUND.look(key)
-    if known is not None and known.state not in ("failed", "cancelled"):
-        return known
-    work = BACKGROUND.start(key, steps)
-    work.wait(AT_ONCE)
-    return work
+    return shown_soon(key, steps, again=again)
 
 
 def arrays_of(report: Report) -> dict[str, Any]:

@@ -16,10 +16,10 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from cnnviz.errors import CnnvizError
+from cnnviz.errors import Cancelled, CnnvizError
 
-State = Literal["waiting", "running", "done", "cancelled", "failed"]
-OVER: frozenset[State] = frozenset({"done", "cancelled", "failed"})
+State = Literal["waiting", "running", "done", "cancelled", "abandoned", "failed"]
+OVER: frozenset[State] = frozenset({"done", "cancelled", "abandoned", "failed"})
 Steps = Callable[[], Generator[Any, None, None]]
 
 _LOG = logging.getLogger(__name__)
@@ -65,7 +65,7 @@ class Work:
 class Background:
     """A bounded register of work: `threads` at a time, the `kept` most recently read remembered.
 
-    Work not read for `patience` seconds is cancelled. The same key is the same work for every viewer.
+    Work not read for `patience` seconds is abandoned. The same key is the same work for every viewer.
     """
 
     def __init__(self, *, threads: int = 3, kept: int = 24, patience: float = 20.0) -> None:
@@ -79,7 +79,7 @@ class Background:
         """The work under `key`: what is there already, or, when there is none or it did not finish, a new run."""
         with self._lock:
             work = self._works.get(key)
-            if work is None or work.state in {"cancelled", "failed"}:
+            if work is None or work.state in {"cancelled", "abandoned", "failed"}:
                 work = self._works[key] = Work(key)
                 self._pool.submit(self._run, work, steps)
             self._touch(work)
@@ -92,6 +92,17 @@ class Background:
             if work is not None:
                 self._touch(work)
             return work
+
+    def resume(self, key: Hashable, steps: Steps) -> Work:
+        """As `start`, but what a person has stopped stays stopped: for pages, which ask again at every run."""
+        known = self.look(key)
+        return known if known is not None and known.state == "cancelled" else self.start(key, steps)
+
+    def stopping(self, key: Hashable) -> bool:
+        """Whether the work under `key` was asked to stop or left alone: for steps that take long; is no reading."""
+        with self._lock:
+            work = self._works.get(key)
+            return work is None or work._stop.is_set() or work._abandoned(self._patience)
 
     def _touch(self, work: Work) -> None:
         work._looked = time.monotonic()
@@ -107,6 +118,8 @@ class Background:
         work.state, start = "running", time.monotonic()
         try:
             state, problem = self._follow(work, steps()), ""
+        except Cancelled:
+            state, problem = "cancelled", ""
         except CnnvizError as error:
             state, problem = "failed", str(error)
         except Exception as error:
@@ -120,8 +133,10 @@ class Background:
             for part in steps:
                 work.part = part
                 work.parts += 1
-                if work._stop.is_set() or work._abandoned(self._patience):
+                if work._stop.is_set():
                     return "cancelled"
+                if work._abandoned(self._patience):
+                    return "abandoned"
         finally:
             steps.close()
         return "done"

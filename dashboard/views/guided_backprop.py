@@ -25,7 +25,7 @@ from dashboard.components.toy_backprop import toy_backprop
 from dashboard.components.trust_strip import trust_strip
 from dashboard.explaining import Answer
 from dashboard.frame import About
-from dashboard.jobs.background import BACKGROUND, Work
+from dashboard.jobs.background import Work
 from dashboard.jobs.polling import page_again, polled
 from dashboard.samples import Sample, sample_for
 from dashboard.trusting import Tested, arrays_of, trial
@@ -384,9 +384,8 @@ def _randomised_plate(choice: Choice, tested: Mapping[str, Tested], works: Mappi
                 caveat="Random weights are one draw from one seed; another draw gives somewhat other numbers.",
                 key="random-strip",
             )
-        if not all(work.over for work in works.values()) and st.button("Stop", key="stop-random"):
-            for work in works.values():
-                work.cancel()
+        if not all(work.over for work in works.values()):
+            st.button("Stop", key="stop-random", on_click=lambda: [work.cancel() for work in works.values()])
 
 
 # The pictures that excite it most
@@ -398,8 +397,7 @@ def _strongest(choice: Choice) -> None:
         return
     target = choice.target
     key = kept.digest("exemplars", choice.model.digest, target.text, sample.data, sample.positions)
-    work = BACKGROUND.start(key, lambda: _search(choice, sample))
-    work.wait(explaining.AT_ONCE)
+    work = explaining.shown_soon(key, lambda: _search(choice, sample))
     polled(work, lambda: _strongest_plate(choice, sample, work))
 
 

@@ -40,6 +40,7 @@ UNITS = {
     "grad_cam": "weighted activation, no unit",
     "occlusion": "drop of the {what}",
 }
+CALLED = {"as": "view", "row": "target", "limits": "scale"}  # in the address: what the component calls it
 WHAT = {"logit": "logit", "probability": "probability", "log_probability": "log-probability"}
 CONVENTION = "Every gradient is with respect to the picture's own pixels in [0, 1]; the model normalises inside."
 ABOUT_TRUST = About(
@@ -62,6 +63,10 @@ TESTS = {
     "completeness": "Does it add up?",
 }
 CAVEAT = "These tests can disagree, and none of them proves a map right: they only show in what way it can be wrong."
+NOTHING_RAISES = (
+    "This method keeps only what raises the number, and nothing it looks at does here: its sum is nowhere above 0. "
+    "Choose another layer in Options, or a method with a sign."
+)
 NO_CAUSE = "Nothing comes back to the picture by this method: every path ends on the way."
 ABOUT = About(
     "How the chosen number moves when a pixel moves a little: the gradient of the class's logit with respect to the "
@@ -95,14 +100,9 @@ def saliency(choice: Choice) -> None:
     if not methods:
         frame.caption("Nothing to draw:", "choose at least one method.")
         return
-    work = explaining.sheet(choice.model, choice.image, methods, list(targets), options)
-
-    def drawn() -> None:
-        now = explaining.sheet(choice.model, choice.image, methods, list(targets), options)
-        _plate(choice, Sheet(methods, targets, options, now))
-
-    polled(work, drawn)
-    _trust(choice, Sheet(methods, targets, options, work))
+    sheet = Sheet(methods, targets, options)
+    polled(sheet.start(choice), lambda: _plate(choice, sheet))
+    _trust(choice, sheet)
 
 
 def _trust(choice: Choice, sheet: Sheet) -> None:
@@ -137,8 +137,10 @@ def _trust_plate(tested: Tested, work: Work, name: str) -> None:
                 caveat=CAVEAT,
                 key="trust-strip",
             )
-        if not work.over and st.button("Stop the tests", key="stop-trust"):
-            work.cancel()
+        if not work.over:
+            st.button("Stop the tests", key="stop-trust", on_click=work.cancel)
+        if work.state == "cancelled":
+            st.button("Go on testing", key="again-trust", on_click=lambda: trial(tested, again=True))
 
 
 def _tested(work: Work) -> str:
@@ -153,15 +155,29 @@ def _removal_unit(target: Any) -> str:
 class Sheet:
     """What is on the sheet: methods, targets with their roles, options, and the work that fills it."""
 
-    def __init__(
-        self, methods: Sequence[str], targets: Mapping[Any, str], options: explaining.Options, work: Work
-    ) -> None:
-        self.methods, self.targets, self.options, self.work = methods, targets, options, work
-        self.found, self.causes = work.part or explaining.NOTHING
+    work: Work
+
+    def __init__(self, methods: Sequence[str], targets: Mapping[Any, str], options: explaining.Options) -> None:
+        self.methods, self.targets, self.options = methods, targets, options
         self.places = {
             "method": Place(methods[0], one_of(*methods)),
             "row": Place(next(iter(targets)).text, one_of(*(target.text for target in targets))),
         }
+
+    def start(self, choice: Choice, *, again: bool = False) -> Work:
+        """The work that fills the sheet, running or done."""
+        self.work = explaining.sheet(
+            choice.model, choice.image, self.methods, list(self.targets), self.options, again=again
+        )
+        return self.work
+
+    @property
+    def found(self) -> Mapping[explaining.Place, Answer]:
+        return (self.work.part or explaining.NOTHING).answers
+
+    @property
+    def causes(self) -> Mapping[str, tuple[str, ...]]:
+        return (self.work.part or explaining.NOTHING).causes
 
     def answer(self, method: str, target: str) -> Answer | None:
         return self.found.get((method, target))
@@ -177,7 +193,7 @@ def places(choice: Choice, sheet: Sheet) -> dict[str, Place]:
     small = max(choice.model.size[1:]) <= 64
     return {
         "show": Place("signed", one_of("signed", "magnitude")),
-        "scale": Place("map", one_of("map", "method")),
+        "limits": Place("map", one_of("map", "method")),
         "overlay": Place(100, whole(0, 100)),
         "outline": Place(small, yes_no),
         "as": Place("map", one_of("map", "mask")),
@@ -277,16 +293,19 @@ def _plate(choice: Choice, sheet: Sheet) -> None:
             key="contact-sheet",
             on_set=lambda changes: choose(where, _unnamed(changes)),
         )
-    if not sheet.work.over and st.button("Stop", key="stop-sheet"):
-        sheet.work.cancel()
+    if not sheet.work.over:
+        st.button("Stop", key="stop-sheet", on_click=sheet.work.cancel)
+    if sheet.work.state == "cancelled":
+        st.button("Go on", key="again-sheet", on_click=lambda: sheet.start(choice, again=True))
 
 
 def _named(now: Mapping[str, Any]) -> dict[str, Any]:
-    return {{"as": "view", "row": "target"}.get(name, name): value for name, value in now.items()}
+    return {CALLED.get(name, name): value for name, value in now.items()}
 
 
 def _unnamed(changes: Mapping[str, Any]) -> dict[str, Any]:
-    return {{"view": "as", "target": "row"}.get(name, name): value for name, value in changes.items()}
+    names = {called: name for name, called in CALLED.items()}
+    return {names.get(name, name): value for name, value in changes.items()}
 
 
 def _progress(sheet: Sheet) -> str:
@@ -350,7 +369,7 @@ def _class_blind(choice: Choice, sheet: Sheet) -> str:
         pair = [sheet.map(method, text) for text in texts]
         if pair[0] is not None and pair[1] is not None and pair[0].any() and pair[1].any():
             alike[method] = float(np.corrcoef(np.abs(pair[0]).ravel(), np.abs(pair[1]).ravel())[0, 1])
-    if not alike:
+    if len(alike) < 2:
         return ""
     most = max(alike, key=lambda name: alike[name])
     least = min(alike, key=lambda name: alike[name])

@@ -1,9 +1,11 @@
 """Saliency and Guided backprop in a real browser: every control of ours is used, and its effect is seen."""
 
+import json
 import re
 from collections.abc import Callable
 from urllib.parse import parse_qs
 
+import numpy as np
 import pytest
 
 from tests.browser.visit import Visit
@@ -52,6 +54,25 @@ def test_a_map_that_is_clicked_becomes_the_large_one_and_part_of_the_link(salien
     assert "Guided backprop" in large(again)
 
 
+def test_back_is_the_map_before(saliency: Visit) -> None:
+    saliency.page.locator("button.tile[data-id^='map-smoothgrad']").first.click()
+    wait_for(saliency, method="smoothgrad")
+    saliency.page.go_back()
+    wait_for(saliency, method=None)
+    assert large(saliency).startswith("Saliency")
+
+
+def test_the_numbers_can_be_taken_away_with_their_manifest(saliency: Visit) -> None:
+    with saliency.page.expect_download() as download:
+        saliency.page.get_by_role("button", name="npz").first.click()
+    with np.load(download.value.path()) as arrays:
+        manifest = json.loads(arrays["manifest.json"])
+        target = f"class_{manifest['target'].split(':')[1]}"
+        assert arrays[f"saliency__{target}"].shape == (1, 28, 28)
+    assert manifest["method"] == "saliency"
+    assert manifest["model_digest"]
+
+
 def test_arrows_walk_over_the_sheet_and_enter_chooses(saliency: Visit) -> None:
     saliency.page.locator("button.tile.on").focus()
     saliency.press("ArrowRight").press("Enter")
@@ -65,7 +86,7 @@ def test_signed_or_magnitude_scale_overlay_and_outline_change_the_picture(salien
     wait_for(saliency, show="magnitude")
     assert pixels(saliency, ".stage canvas") != before
     saliency.click("each method")
-    wait_for(saliency, scale="method")
+    wait_for(saliency, limits="method")
     saliency.see(re.compile("One scale for each method"))
     slider = saliency.page.get_by_label("Map over picture")
     slider.focus()

@@ -114,7 +114,25 @@ def test_work_that_nobody_reads_stops_by_itself():
 
     work = register.start("k", steps)
     wait_until(lambda: work.over)
-    assert work.state == "cancelled"
+    assert work.state == "abandoned"
+    assert register.resume("k", steps) is not work
+
+
+def test_what_a_person_stopped_stays_stopped_until_it_is_started_again():
+    register, gate = Background(), threading.Event()
+
+    def steps():
+        yield 1
+        gate.wait(5)
+        yield 2
+
+    work = register.resume("k", steps)
+    wait_until(lambda: work.part == 1)
+    work.cancel()
+    gate.set()
+    wait_until(lambda: work.over)
+    assert register.resume("k", steps) is work
+    assert register.start("k", steps) is not work
 
 
 @pytest.mark.parametrize("problem", [CnnvizError("no such layer"), ValueError("broken")])
