@@ -31,6 +31,14 @@ function component(create) {
 /* 1, and more in projector mode: pictures grow with the type, by whole cells. */
 const rootScale = () => parseFloat(getComputedStyle(document.documentElement).fontSize) / 16 || 1;
 
+/* The projector's type is larger, and cells grow with it by whole steps: the same data is drawn anew. */
+function rescale(root) {
+  const self = instances.get(root);
+  if (!self.bytes || self.view.scale === rootScale()) return;
+  self.view.scale = rootScale();
+  keepFocus(root, () => self.draw(unpack(self.bytes)));
+}
+
 function modeOf(root) {
   root.style.backgroundColor = "var(--st-background-color)";
   const parts = getComputedStyle(root).backgroundColor.match(/[\d.]+/g) || [255, 255, 255];
@@ -263,7 +271,8 @@ function predictionBars({ rows, chosen, label }, onClass) {
       el("span", { class: "r logit", text: fixed(row.logit, 1) }),
     ];
   };
-  return el("div", { class: "pred", role: "group", "aria-label": label },
+  const long = rows.some((row) => row.name.length > 5) ? " long" : "";   // names take the room of the axis
+  return el("div", { class: `pred${long}`, role: "group", "aria-label": label },
     el("span", { class: "h" }), el("span", { class: "h axis" }, ["0", "50", `100${THIN}%`].map((text) => el("span", { text }))),
     el("span", { class: "h r", text: "prob." }), el("span", { class: "h r", text: "logit" }), rows.flatMap(line));
 }
