@@ -139,7 +139,8 @@ def winograd(x: Tensor, weights: Tensor, around: Around, scratch: Scratch) -> Te
     torch.bmm(spread.view(36, tiles, channels), weights, out=products)
     outputs = torch.mm(_OUTPUT.to(x), products.view(36, -1), out=scratch.take("outputs", (16, tiles * out), x))
     result = outputs.view(4, 4, count, down, across, out).permute(2, 3, 0, 4, 1, 5)
-    return result.reshape(count, 4 * down, 4 * across, out)[:, :high, :wide].permute(0, 3, 1, 2)
+    result = result.clone(memory_format=torch.contiguous_format)  # never a view: the next call overwrites `outputs`
+    return result.view(count, 4 * down, 4 * across, out)[:, :high, :wide].permute(0, 3, 1, 2)
 
 
 def _set_in(x: Tensor, size: tuple[int, int], corner: tuple[int, int], scratch: Scratch) -> Tensor:

@@ -328,3 +328,13 @@ def test_four_threads_compute_undisturbed_while_a_second_model_is_opened_and_swe
     assert not wrong
     for score in quiet:
         np.testing.assert_allclose(score, occlude(chain(), images[0], 1, 6, 3, engine="full").score, rtol=1e-10)
+
+
+def test_a_convolution_does_not_overwrite_the_last_one():
+    scratch, weights = Scratch(), winograd_weights(torch.randn(3, 2, 3, 3, generator=seeded()))
+    around = ((1, 1), (1, 1))
+    for count in (1, 2):  # one tile of 4×4 needs no rearranging, so that a view would do
+        first = winograd(torch.randn(count, 2, 4, 4, generator=seeded(1)), weights, around, scratch)
+        before = first.clone()
+        winograd(torch.randn(count, 2, 4, 4, generator=seeded(2)), weights, around, scratch)
+        assert torch.equal(first, before)
