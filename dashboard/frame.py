@@ -141,6 +141,14 @@ def plate(
         yield
 
 
+@contextmanager
+def labelled(text: str) -> Iterator[None]:
+    """A control with its name beside it on one line: give the control the same label, collapsed."""
+    with st.container(horizontal=True, vertical_alignment="center", gap="small", width="content"):
+        st.html(f'<span class="cnnviz-label">{html.escape(text)}</span>', width="content")
+        yield
+
+
 def caption(lead: str, text: str) -> None:
     """A caption in serif: `lead` in bold ("Look for", "Read downward."), then the finding; `**word**` is bold."""
     st.html(f'<p class="cnnviz-caption"><b>{html.escape(lead)}</b> {bold(text)}</p>')
