@@ -16,6 +16,7 @@ function component(create) {
     if (!instances.has(root)) {
       const view = { root, trigger: () => {} };
       instances.set(root, { view, draw: create(view) });
+      new ResizeObserver(() => rescale(root)).observe(root);
     }
     const self = instances.get(root);
     self.view.trigger = setTriggerValue;
@@ -34,8 +35,8 @@ const rootScale = () => parseFloat(getComputedStyle(document.documentElement).fo
 /* The projector's type is larger, and cells grow with it by whole steps: the same data is drawn anew. */
 function rescale(root) {
   const self = instances.get(root);
-  if (!self.bytes || self.view.scale === rootScale()) return;
-  self.view.scale = rootScale();
+  if (!self.bytes || self.scale === rootScale()) return;
+  self.scale = self.view.scale = rootScale();
   keepFocus(root, () => self.draw(unpack(self.bytes)));
 }
 

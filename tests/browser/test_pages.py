@@ -214,3 +214,14 @@ def test_the_projector_hides_the_menus_and_escape_brings_them_back(open_page: Op
     visit.press("Escape")
     assert "present" not in asked(visit)
     visit.see("Copy link")
+
+
+def test_pictures_are_as_small_after_the_projector_as_before(open_page: Opening) -> None:
+    visit = open_page("/")
+    tile = visit.page.get_by_role("button", name=re.compile("^conv1, channel")).first
+    before = tile.bounding_box()
+    visit.page.get_by_text("Present", exact=True).click()
+    larger = tile.bounding_box() if visit.settle() else None
+    visit.press("Escape")
+    after = tile.bounding_box()
+    assert before and larger and after and larger["width"] > before["width"] == after["width"]
