@@ -250,7 +250,7 @@ def pixel_removal(
     """Deletion and insertion curves of a map against a random ranking (Petsiuk et al. 2018).
 
     `values` (1, C or 1, H, W) is the map of `image` (1, C, H, W). Pixels go in `steps` equal shares, by the largest
-    magnitude over the channels or, with `rank="value"`, by the sum of the channels, for maps of contributions. The
+    magnitude over the channels or, with `rank="value"`, by the sum of the channels, where a method `contributes`. The
     fill is one of `cnnviz.occlusion`'s. Yields after each batch. Raises `ExplanationError` when the map does not fit.
     """
     wanted = _one(model, image, target)

@@ -11,7 +11,7 @@ from cnnviz.model import Model
 from cnnviz.target import Target
 
 
-@method("Input × gradient", paper="Shrikumar et al. 2016, arXiv:1605.01713", signed=True)
+@method("Input × gradient", paper="Shrikumar et al. 2016, arXiv:1605.01713", signed=True, contributes=True)
 def input_x_gradient(model: Model, images: Tensor, target: Target) -> Attribution:
     """Each pixel times its gradient: black pixels contribute nothing, whatever the network makes of them.
 

@@ -46,7 +46,7 @@ BASELINES: Mapping[str, Callable[[Tensor, Model], Tensor]] = MappingProxyType(
 )
 
 
-@method("Integrated gradients", paper="Sundararajan et al. 2017, arXiv:1703.01365", signed=True)
+@method("Integrated gradients", paper="Sundararajan et al. 2017, arXiv:1703.01365", signed=True, contributes=True)
 def integrated_gradients(
     model: Model,
     images: Tensor,

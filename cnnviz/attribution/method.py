@@ -29,7 +29,11 @@ _PIXELS_AT_ONCE = 4 * 224 * 224  # measured on two cores: four photographs at a 
 
 @dataclass(frozen=True)
 class Method:
-    """A way of explaining: its key, its title, its paper, whether its values carry a sign, its options."""
+    """A way of explaining: its key, its title, its paper, whether its values carry a sign, its options.
+
+    Where a method `contributes`, a value says how much its pixel adds to the target or takes from it, so that the
+    sign ranks pixels; a gradient's sign only says which way to turn a pixel, so that its magnitude does.
+    """
 
     name: str
     title: str
@@ -37,6 +41,7 @@ class Method:
     signed: bool
     compute: Compute
     options: tuple[Option, ...]
+    contributes: bool = False
 
     @property
     def summary(self) -> str:
@@ -59,11 +64,12 @@ class Method:
 METHODS: dict[str, Method] = {}
 
 
-def method(title: str, *, paper: str, signed: bool) -> Callable[[Compute], Compute]:
+def method(title: str, *, paper: str, signed: bool, contributes: bool = False) -> Callable[[Compute], Compute]:
     """Enter a function into `METHODS` under its own name."""
 
     def register(compute: Compute) -> Compute:
-        METHODS[compute.__name__] = Method(compute.__name__, title, paper, signed, compute, options_of(compute))
+        options = options_of(compute)
+        METHODS[compute.__name__] = Method(compute.__name__, title, paper, signed, compute, options, contributes)
         return compute
 
     return register

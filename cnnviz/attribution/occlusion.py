@@ -17,7 +17,7 @@ from cnnviz.occlusion import FILLS, Sweep, occlude
 from cnnviz.target import PerImage, Target
 
 
-@method("Occlusion", paper="Zeiler & Fergus 2013, arXiv:1311.2901, section 4.2", signed=True)
+@method("Occlusion", paper="Zeiler & Fergus 2013, arXiv:1311.2901, section 4.2", signed=True, contributes=True)
 def occlusion(
     model: Model,
     images: Tensor,

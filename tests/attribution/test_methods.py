@@ -348,3 +348,11 @@ def test_the_images_are_left_as_they_came():
     x = images(1)
     explain("saliency", small(), x, 0)
     assert not x.requires_grad and x.grad is None and torch.equal(x, images(1))
+
+
+def test_where_a_method_contributes_its_values_say_what_a_linear_network_would_lose():
+    model, x = linear(), images(1, (2, 4, 4))
+    found = {name for name, method in METHODS.items() if method.contributes}
+    assert found == {"input_x_gradient", "integrated_gradients", "occlusion"}
+    for name in ("input_x_gradient", "integrated_gradients"):
+        assert explain(name, model, x, 1).sum() == pytest.approx(float(model.scores(x)[0, 1]), rel=1e-5)

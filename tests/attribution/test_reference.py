@@ -37,6 +37,7 @@ CASES = {
     "densenet121": (_torchvision("densenet121"), (3, 48, 48)),
     "squeezenet1_1": (_torchvision("squeezenet1_1"), (3, 48, 48)),
     "relu(h) + h": (Skip, (1, 8, 8)),
+    "nn.ReLU()(h) + h": (lambda: Skip(nn.ReLU()), (1, 8, 8)),
 }
 
 
