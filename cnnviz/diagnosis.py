@@ -194,7 +194,7 @@ def _saturated(look: _Look) -> Cause | None:
 
 def _silent(look: _Look) -> Cause | None:
     target = look.target
-    if not isinstance(target, Neuron | Channel) or not look.blank or float(look.value) != 0:
+    if not isinstance(target, Neuron | Channel) or not look.blank or float(look.value.detach()) != 0:
         return None
     what = "neuron" if isinstance(target, Neuron) else "channel"
     return Cause(
