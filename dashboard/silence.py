@@ -16,8 +16,8 @@ from cnnviz.activity import highest
 from cnnviz.errors import CnnvizError
 from dashboard import cache
 
-SAMPLE = 300
-FEWEST = 8
+SAMPLE = 300  # pictures tried
+FEWEST, ENOUGH = 8, 50  # below the second number nobody is called dead
 MACS = 2.5e9  # what the search may cost, so that the first look stays within a second
 
 
@@ -30,9 +30,14 @@ class Tried:
     highest: NDArray[np.float32]
 
     @property
-    def dead(self) -> NDArray[np.bool_]:
-        """The channels that are never above zero, (C,)."""
+    def silent(self) -> NDArray[np.bool_]:
+        """The channels that are never above zero, (C,); one that is not a number is not among them."""
         return np.asarray(self.highest <= 0)
+
+    @property
+    def dead(self) -> NDArray[np.bool_]:
+        """The silent channels, where enough pictures were tried to call them dead."""
+        return self.silent & (self.pictures >= ENOUGH)
 
 
 def tried(model: Model, layer: Layer) -> Tried | None:
@@ -52,12 +57,12 @@ def tried(model: Model, layer: Layer) -> Tried | None:
         return highest(model, model.prepare([sample[int(i)] for i in positions]), names)
 
     tops = cache.result(compute, "highest", model.digest, name, count)
-    return Tried(count, sample.title, tops[layer.name])
+    return Tried(count, sample.title.split(",")[0], tops[layer.name])
 
 
 def _sample_of(model: Model) -> str | None:
     """A data set that is here and fits the network: its own, or one of its picture size."""
-    own = str(model.card.get("data", ""))
+    own = (model.card.get("data") or {}).get("name", "")
     fits = [name for name, info in data.DATASETS.items() if info.bundled and info.size == tuple(model.size)]
     try:
         if own in data.DATASETS and data.is_here(own):

@@ -225,7 +225,8 @@ export default component((view) => {
       el("h3", { "aria-live": "polite", text: title }),
       parts.length ? el("div", { class: "parts" }, parts.map(([name, input]) => el("button", { text: name, class: input === data.readout.input ? "on" : "", "data-id": `part-${input}`,
         "aria-pressed": String(input === data.readout.input), on: { click: () => view.trigger("choose", { filter: data.readout.filter, input }) } }))) : null,
-      el("div", { class: "pair" }, el("figure", {}, numberMatrix()), el("figure", {}, spectrum(), el("figcaption", {}, rich(data.readout.wave)))),
+      el("div", { class: "pair" }, el("figure", {}, numberMatrix()), el("figure", {}, spectrum())),
+      el("p", { class: "note" }, rich(data.readout.wave)),
       facts(rows),
       buttons(actions, (name) => view.trigger("action", name)),
     ].filter(Boolean);

@@ -12,13 +12,11 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
-from cnnviz import Channel, Layer, Model, Neuron, data
-from cnnviz.activity import highest
-from cnnviz.errors import CnnvizError
+from cnnviz import Channel, Layer, Model, Neuron
 from cnnviz.figures import maps as orders
 from cnnviz.figures import numbers, scales
 from cnnviz.figures.sheet import Key, captioned, labelled_mosaic
-from dashboard import cache, choices, frame, gallery, layers, views
+from dashboard import cache, choices, frame, gallery, layers, silence, views
 from dashboard.choices import Choice
 from dashboard.components import Cell, Maps, binned, field_of, map_grid
 from dashboard.views import view
@@ -27,9 +25,6 @@ HIGHEST, CHANNEL, MEAN, DIFFERENCE = "highest value", "channel", "mean", "differ
 ORDERS = (HIGHEST, CHANNEL, MEAN, DIFFERENCE)
 SCALES: tuple[scales.Per, ...] = ("map", "layer", "network")
 MANY_LAYERS = 14  # beyond this a menu stands beside the stepper
-SAMPLE = 300  # pictures tried for dead channels
-FEWEST, ENOUGH = 8, 50  # below the second number nobody is called dead
-MACS = 2.5e9  # what the search for dead channels may cost, so that the first look stays within a second
 ABOUT = frame.About(
     "A feature map is what one channel of a layer gives for a picture: a number for each position. It is taken as it "
     "is computed, at the moment it is computed; a later step that overwrites it in place does not reach it. "
@@ -201,7 +196,7 @@ def _grid(shown: Shown) -> None:
     maps = Maps(
         shown.layer.name, shown.values, shown.scale, shown.ordered, rows, columns,
         words=shown.words[0], other=other, other_words=shown.words[1], under=shown.distances,
-        dead=dead if tried[0] >= ENOUGH else None,
+        dead=dead if tried[0] >= silence.ENOUGH else None,
     )  # fmt: skip
     map_grid(
         maps,
@@ -292,35 +287,8 @@ def _strongest_of_network(choice: Choice, signed: bool) -> float:
 
 def _dead(shown: Shown) -> tuple[tuple[int, str], NDArray[np.bool_] | None]:
     """How many pictures of what were tried, and the channels of this layer that are 0 on all of them."""
-    model, layer = shown.model, shown.layer
-    name = _sample_of(model)
-    if layer.signed or name is None:
-        return (0, ""), None
-    sample = data.open(name)
-    macs = max(sum(each.macs for each in model.layers), 1)
-    count = int(min(len(sample), SAMPLE, max(FEWEST, MACS / macs)))
-    if count * macs > 8 * MACS:
-        return (0, ""), None  # a network this large would keep the page waiting for seconds
-    positions = np.linspace(0, len(sample) - 1, count).astype(int)
-
-    def compute() -> dict[str, NDArray[np.float32]]:
-        names = [each.name for each in model.layers if not each.signed]
-        return highest(model, model.prepare([sample[int(i)] for i in positions]), names)
-
-    tops = cache.result(compute, "highest", model.digest, name, count)
-    return (count, sample.title.split(",")[0]), tops[layer.name] <= 0  # NaN is not dead
-
-
-def _sample_of(model: Model) -> str | None:
-    """A data set that is here and fits the network: its own, or one of its picture size."""
-    own = (model.card.get("data") or {}).get("name", "")
-    fits = [name for name, info in data.DATASETS.items() if info.bundled and info.size == tuple(model.size)]
-    try:
-        if own in data.DATASETS and data.is_here(own):
-            return own
-    except CnnvizError:
-        pass
-    return fits[0] if fits else ("photos" if model.size[0] == 3 else None)
+    tried = silence.tried(shown.model, shown.layer)
+    return ((0, ""), None) if tried is None else ((tried.pictures, tried.title), tried.silent)
 
 
 # Words
@@ -439,7 +407,7 @@ def _about_dead(tried: tuple[int, str], dead: NDArray[np.bool_] | None) -> str:
     over, names = f"over {count:,} pictures of {title}", [str(channel) for channel in np.flatnonzero(dead)]
     if not names:
         return f" None is dead: {over} each answers somewhere."
-    if count < ENOUGH:
+    if count < silence.ENOUGH:
         return f" {len(names)} are 0 {over}, too few to call them dead."
     said = numbers.listing(names) if len(names) <= 6 else f"{', '.join(names[:5])} and {len(names) - 5} more"
     return f" Dead {over}: {said}."
@@ -459,7 +427,7 @@ def _png(shown: Shown) -> bytes:
 def _mosaic_of_maps(shown: Shown) -> Image.Image:
     channels, (tried, dead) = shown.ordered, _dead(shown)
     below = orders.per_channel(shown.values) if shown.distances is None else shown.distances
-    gone = np.zeros(len(shown.values), bool) if dead is None or tried[0] < ENOUGH else dead
+    gone = np.zeros(len(shown.values), bool) if dead is None or tried[0] < silence.ENOUGH else dead
     labels = [(str(c), "dead" if gone[c] else numbers.short(float(below[c]), 2)) for c in channels]
     cell = max(1, 84 // max(shown.values.shape[1:]))
     scale = _ordered_scale(shown.scale, channels)

@@ -14,6 +14,7 @@ from cnnviz import Channel, Layer, Model, checkpoint
 from cnnviz import filters as learned
 from cnnviz.figures import kernels as figures
 from cnnviz.figures import numbers, scales
+from cnnviz.figures.sheet import Key, captioned
 from dashboard import cache, choices, frame, layers, silence, views
 from dashboard.choices import Choice
 from dashboard.components import binned
@@ -381,9 +382,9 @@ def _rows(shown: Shown, kernel: Kernel, values: NDArray[np.float32]) -> list[tup
         rows.append(("most like", f"{twin.filter}, cosine {numbers.fixed(twin.cosine)}"))
     if shown.tried is not None:
         highest = float(shown.tried.highest[kernel.filter])
-        rows.append(
-            (f"highest on {shown.tried.pictures} pictures", "0: dead" if highest <= 0 else numbers.short(highest))
-        )
+        none = "0: dead" if shown.dead[kernel.filter] else "0"
+        reached = none if highest <= 0 else numbers.short(highest)
+        rows.append((f"highest on {shown.tried.pictures} pictures", reached))
     return rows
 
 
@@ -518,10 +519,12 @@ def _about_twins(shown: Shown) -> str:
 def _about_dead(shown: Shown) -> str:
     if shown.tried is None:
         return ""
-    over = f"over {shown.tried.pictures:,} pictures ({shown.tried.title})"
-    dead = np.flatnonzero(shown.dead)
+    over = f"over {shown.tried.pictures:,} pictures of {shown.tried.title}"
+    dead, silent = np.flatnonzero(shown.dead), int(shown.tried.silent.sum())
+    if not silent:
+        return f"No filter is dead: {over} each answers somewhere."
     if not len(dead):
-        return f"No filter is dead {over}."
+        return f"{silent} never {'answers' if silent == 1 else 'answer'} {over}, too few to call them dead."
     names = numbers.listing([str(each) for each in dead[:5]]) + (f" and {len(dead) - 5} more" if len(dead) > 5 else "")
     return f"Hatched: dead {over}: {names}."
 
@@ -530,6 +533,16 @@ def _about_dead(shown: Shown) -> str:
 
 
 def _png(shown: Shown) -> bytes:
+    facts = f"{_facts(shown)}; {shown.choice.name}"
+    if shown.colour:
+        return captioned(_drawn(shown), _title(shown), facts=f"{facts}; {_legend(shown)}")
+    top = shown.top or 1.0
+    ends = None if shown.top else (f"{numbers.MINUS} largest", "largest of each")
+    key = Key(_legend(shown), scales.Scale(-top, top, "diverging"), ends)
+    return captioned(_drawn(shown), _title(shown), facts=facts, key=key)
+
+
+def _drawn(shown: Shown) -> bytes:
     here = shown.ordered
     if shown.colour:
         return figures.composite_png(figures.composite(shown.values[here], _tops(shown, shown.values[here])))

@@ -10,6 +10,7 @@ import streamlit as st
 from cnnviz import Layer, Model
 from cnnviz import filters as learned
 from cnnviz.figures import numbers
+from cnnviz.figures.sheet import captioned
 from cnnviz.figures.silhouette import silhouette_png
 from cnnviz.graph import INPUT, Block, blocks, shortcuts, sources
 from dashboard import cache, frame, layers, views
@@ -19,6 +20,7 @@ from dashboard.views import view
 
 MANY = 24  # layers; beyond this they fold into blocks
 MOST_SETTINGS = 110
+LEGEND = "Height: rows of a map; width: channels; both in steps of two."
 NORMS = (
     "batchnorm",
     "batch_norm",
@@ -58,8 +60,10 @@ def network(choice: Choice) -> None:
         f"for one image of {numbers.shape(model.size)}",
         about=ABOUT,
         npz=lambda: _arrays(model),
-        png=lambda: silhouette_png(
-            [(row.family, row.shape, row.side) for row in rows], _arcs(model), max(model.size[1:])
+        png=lambda: captioned(
+            silhouette_png([(row.family, row.shape, row.side) for row in rows], _arcs(model), max(model.size[1:])),
+            f"{choice.name}, {len(rows)} layers",
+            facts=LEGEND,
         ),
         python=PYTHON,
         layer=layer.name,
@@ -74,7 +78,7 @@ def network(choice: Choice) -> None:
             chosen=layer.name,
             fold=len(rows) > MANY,
             outputs=f"{len(model.classes)} scores",
-            legend="Height: rows of a map; width: channels; both in steps of two.",
+            legend=LEGEND,
             caption=_caption(model),
             on_choose=layers.choose_layer,
             on_action=lambda name: _act(layer, name),
@@ -197,7 +201,7 @@ def _about_cost(model: Model) -> str:
             f"does {done} of the {_large(macs)} multiply-adds."
         )
     return (
-        f"**Look for** memory and work in different places: {heavy.name} holds {held} of the {parameters:,} "
+        f"**Look for** where memory and work sit: {heavy.name} holds {held} of the {parameters:,} "
         f"parameters, {busy.name} does {done} of the {_large(macs)} multiply-adds."
     )
 
@@ -227,8 +231,8 @@ def _about_branches(model: Model) -> str:
     if not jumps:
         return ""
     if jumps == 1:
-        return "The arc is a shortcut: a later layer reads an earlier one."
-    return f"The {jumps} arcs are shortcuts: a later layer reads an earlier one."
+        return "The arc is a shortcut."
+    return f"The {jumps} arcs are shortcuts."
 
 
 # What is taken away
