@@ -58,7 +58,7 @@ def class_colours(label: NDArray[np.int64], classes: int, chosen: tuple[int, ...
 
 
 def side_by_side(pictures: Sequence[NDArray[np.uint8]], *, least: int = 224, gap: int = 8) -> bytes:
-    """Pictures (H, W, 3) of one size in a row as one PNG, each enlarged by a whole number to at least `least` pixels."""
+    """Pictures (H, W, 3) of one size in a row as one PNG, enlarged by a whole number to at least `least` pixels."""
     cell = max(1, -(-least // max(pictures[0].shape[:2])))
     large = [np.repeat(np.repeat(picture, cell, 0), cell, 1) for picture in pictures]
     paper = np.full((large[0].shape[0], gap, 3), theme.rgb(theme.FRAMES["light"].paper), np.uint8)

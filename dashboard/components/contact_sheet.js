@@ -4,7 +4,7 @@
 
 
 
-const TILE = 84, LARGEST = 420, WIDE = 880;
+const LARGEST = 420, WIDE = 880;
 const FULL = 32767; // a map comes as 16-bit steps of its own strongest value
 
 const luminance = ([r, g, b], i) => 0.2126 * r[i] + 0.7152 * g[i] + 0.0722 * b[i];
@@ -120,6 +120,7 @@ export default component((view) => {
   }
 
   const method = (name) => data.methods.find((m) => m.name === name);
+  const tileSide = () => (data.methods.length <= 3 ? 112 : 84);
   const chosen = () => maps.at(state.method, state.target) || data.maps[0];
 
   function look(map) {
@@ -138,7 +139,7 @@ export default component((view) => {
 
   function tile(map) {
     const here = map === chosen(), on = here ? " on" : "";
-    const block = Math.ceil(Math.max(data.width, data.height) / TILE), cell = Math.max(1, Math.floor(TILE / Math.max(data.width, data.height)));
+    const block = Math.ceil(Math.max(data.width, data.height) / tileSide()), cell = Math.max(1, Math.floor(tileSide() / Math.max(data.width, data.height)));
     const values = maps.one(map), canvas = el("canvas", { "aria-hidden": "true" });
     const small = { width: Math.ceil(data.width / block), height: Math.ceil(data.height / block) };
     const words = `${method(map.method).title}, ${data.targets.find((t) => t.text === map.target).label}: ${map.alt}`;
@@ -175,7 +176,7 @@ export default component((view) => {
     const rows = data.targets.map((t) => el("tr", {},
       el("th", { scope: "row", class: t.text === state.target ? "on" : "" }, t.label, el("span", { text: t.role })),
       data.methods.map((m) => el("td", {}, tile(maps.at(m.name, t.text))))));
-    const foot = el("tr", { class: "foot" }, el("th", { scope: "row" }, el("span", { text: "facts" })),
+    const foot = data.methods.every((m) => !maps.at(m.name, chosen().target).fact) ? [] : el("tr", { class: "foot" }, el("th", { scope: "row" }, el("span", { text: "facts" })),
       data.methods.map((m) => el("td", { text: maps.at(m.name, chosen().target).fact })));
     const body = el("table", { class: "sheet" }, el("thead", {}, head), el("tbody", {}, rows, foot));
     const move = roving(body, () => [...body.querySelectorAll("button.tile")], () => data.methods.length);
@@ -186,7 +187,7 @@ export default component((view) => {
   /* ---- the large map ---- */
 
   const extent = () => {
-    const side = Math.max(data.width, data.height), block = Math.ceil(side / TILE), cell = Math.max(1, Math.floor(TILE / side));
+    const side = Math.max(data.width, data.height), block = Math.ceil(side / tileSide()), cell = Math.max(1, Math.floor(tileSide() / side));
     const rem = parseFloat(getComputedStyle(document.documentElement).fontSize) || 16;
     const taken = 6 * rem + data.methods.length * (Math.max(4.7 * rem, Math.ceil(data.width / block) * cell) + 5);
     const width = view.root.clientWidth || 1096, beside = width - Math.max(taken, 420) - 28 - 30;
@@ -350,7 +351,7 @@ export default component((view) => {
     planes = planesOf(picture, data.channels, area);
     const grey = new Float32Array(area);
     for (let i = 0; i < area; i++) grey[i] = luminance(planes, i);
-    const block = Math.ceil(Math.max(data.width, data.height) / TILE);
+    const block = Math.ceil(Math.max(data.width, data.height) / tileSide());
     parts = { contour: outline(grey, data.width, data.height), small: planes.map((plane) => shrunk(plane, data.width, data.height, block, false).values), labels: new Map() };
     adopt(data.controls);
     width = view.root.clientWidth;

@@ -42,7 +42,7 @@ export default component((view) => {
     const chart = sv("svg", { class: "plot", width: wide + 30, height: high + 26, role: "img", "aria-label": words },
       sv("g", { transform: "translate(26,8)" }, axis(wide - 6, high, 0, 1, [[0, "0"], [0.5, "0.5"], [1, "1"]]), line(curve("ssim"), "other square"), line(curve("spearman"), "main dot")));
     const maps = el("div", { class: "stages" }, [["as trained", 0], ...stages.map((stage, i) => [stage.layer, i + 1])].map(([name, i]) => el("figure", {},
-      stageMap(start + i, i ? `map with random weights down to ${name}` : "the map itself"), el("figcaption", { title: name }, i ? el("code", { text: name }) : name))),
+      stageMap(start + i, i ? `map with random weights down to ${name}` : "the map itself"), el("figcaption", { title: name }, i ? el("code", { text: name.length > 8 ? `…${name.slice(-7)}` : name }) : name))),
       Array.from({ length: total - stages.length }, () => el("figure", {}, el("div", { class: "wait" }))));
     return el("section", { class: columns > 7 ? "long" : "" }, el("h3", {}, el("b", { text: "abcdefgh"[index] }), test.title, el("span", { text: "each map has its own scale; magnitude" })),
       maps, chart, key([["main", "rank correlation with the map"], ["other", "structural similarity"]]), said(test.sentence));

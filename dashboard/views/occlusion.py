@@ -41,7 +41,7 @@ ABOUT_HAND = frame.About(
 ABOUT_SWEEP = frame.About(
     "The patch stands at every position of a grid. Three panels as in the paper: the probability of the class, the "
     "most probable class, and the total activation of one feature map; and the drop of the target, averaged over all "
-    "patches that cover a pixel. A cell is drawn at the centre of its patch: the border that no centre reaches is empty.",
+    "patches that cover a pixel. A cell is drawn at the centre of its patch: a border that none reaches is empty.",
     "D_p = S_c(x) − S_c(x_p);  H_{ij} = mean of D_p over the patches p that cover (i, j)",
     (
         "Patches that are cut by the border count with the pixels they cover.",
