@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, Protocol
+from typing import TYPE_CHECKING, ClassVar, Literal, Protocol
 
 import torch
 from torch import Tensor
@@ -176,10 +176,11 @@ class WholeLayer:
 
 
 @dataclass(frozen=True)
-class Sum:
-    """Several targets added up: the mix of two neurons, say."""
+class _Several:
+    """Targets that are asked for together; `between` joins their texts."""
 
     targets: tuple[Target, ...]
+    between: ClassVar[str]
 
     @property
     def layers(self) -> tuple[str, ...]:
@@ -187,10 +188,7 @@ class Sum:
 
     @property
     def text(self) -> str:
-        return "+".join(target.text for target in self.targets)
-
-    def __call__(self, trace: Trace) -> Tensor:
-        return torch.stack([target(trace) for target in self.targets]).sum(0)
+        return self.between.join(target.text for target in self.targets)
 
     def check(self, model: Model) -> None:
         for target in self.targets:
@@ -198,25 +196,23 @@ class Sum:
 
 
 @dataclass(frozen=True)
-class PerImage:
+class Sum(_Several):
+    """Several targets added up: the mix of two neurons, say."""
+
+    between = "+"
+
+    def __call__(self, trace: Trace) -> Tensor:
+        return torch.stack([target(trace) for target in self.targets]).sum(0)
+
+
+@dataclass(frozen=True)
+class PerImage(_Several):
     """A target for each image of a batch, in the batch's order."""
 
-    targets: tuple[Target, ...]
-
-    @property
-    def layers(self) -> tuple[str, ...]:
-        return tuple(dict.fromkeys(name for target in self.targets for name in target.layers))
-
-    @property
-    def text(self) -> str:
-        return "|".join(target.text for target in self.targets)
+    between = "|"
 
     def __call__(self, trace: Trace) -> Tensor:
         return torch.stack([target(trace)[row] for row, target in enumerate(self.targets)])
-
-    def check(self, model: Model) -> None:
-        for target in self.targets:
-            target.check(model)
 
 
 def as_target(target: Target | Sequence[Target] | int, images: int) -> Target:
