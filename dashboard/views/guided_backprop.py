@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import streamlit as st
 from numpy.typing import NDArray
 
-from cnnviz import Channel, Class, Difference, Layer, Neuron
+from cnnviz import Channel, Class, Difference, Layer, Model, Neuron
 from cnnviz.attribution import explained
 from cnnviz.exemplars import Exemplar, exemplars
 from cnnviz.figures import numbers
@@ -36,8 +37,9 @@ RULES = {
     "deconvnet": ("Deconvnet", "passes what is **positive**"),
     "guided_backprop": ("Guided", "passes what is positive **where it was open**"),
 }
-PLACES = {"show": Place("signed", one_of("signed", "colour", "magnitude")), "crop": Place(False, yes_no)}
+SHOWS = one_of("signed", "colour", "magnitude")
 STRONGEST = 8
+CEILINGS = ("relu6", "hardtanh", "clamp", "hardsigmoid", "sigmoid", "tanh")
 BATCH = 32
 ABOUT = About(
     "The gradient of one number of the network with respect to the picture, sent back through every layer as usual, "
@@ -118,7 +120,8 @@ def _rules(choice: Choice, layer: Layer | None) -> None:
     answers, causes = work.part or explaining.NOTHING
     found = {method: answer for (method, _), answer in answers.items()}
     drawn = [(name, found[name]) for name in RULES if name in found and found[name].values is not None]
-    now = chosen(PLACES)
+    places = _places(choice)
+    now = chosen(places)
     with frame.plate(
         target_words(choice),
         _layer_facts(choice, layer),
@@ -145,7 +148,7 @@ def _rules(choice: Choice, layer: Layer | None) -> None:
             key="neuron-picker",
             on_choose=lambda cell: _aim(layer, cell),
             on_act=lambda act: _act(choice, layer, act["name"]),
-            on_set=lambda changes: choose(PLACES, changes),
+            on_set=lambda changes: choose(places, changes),
         )
 
 
@@ -161,6 +164,13 @@ def target_words(choice: Choice) -> str:
     if isinstance(target, Channel):
         return f"{target.layer}, channel {target.channel}"
     return f"{target.layer}, the whole layer"
+
+
+def _places(choice: Choice) -> dict[str, Place]:
+    """What the panels keep in the address; a field that would be a speck in the picture is cut out from the start."""
+    top, left, bottom, right = _box(choice) or (0, 0, *choice.model.size[1:])
+    small = 4 * max(bottom - top, right - left) <= max(choice.model.size[1:])
+    return {"show": Place("signed", SHOWS), "crop": Place(small, yes_no)}
 
 
 def _layer_facts(choice: Choice, layer: Layer | None) -> str:
@@ -309,15 +319,18 @@ def caption(choice: Choice, found: Mapping[str, Answer]) -> str:
             "**Nothing to tell apart:** between this number and the picture the rules change nothing, so gradient and "
             "guided are the same map."
         )
-    half = [numbers.percent(summary(pixels)["half"]) for pixels in (plain, guided)]
-    moved = _correlation(np.abs(guided), _edges(choice.image[0].numpy()))
+    top, left, bottom, right = _box(choice) or (0, 0, *plain.shape)
+    seen = (slice(top, bottom), slice(left, right))
+    half = [numbers.percent(summary(pixels[seen])["half"]) for pixels in (plain, guided)]
+    moved = _correlation(np.abs(guided[seen]), _edges(choice.image[0].numpy())[seen])
+    where = "the pixels it sees" if _box(choice) else "the pixels"
     verdict = (
         "it follows the edges of the picture, whatever the network learned from them"
         if moved > 0.3
         else "it is more than the edges of the picture"
     )
     return (
-        f"**Look for** what the rule leaves: half of the gradient's magnitude is spread over {half[0]} of the pixels, "
+        f"**Look for** what the rule leaves: half of the gradient's magnitude is spread over {half[0]} of {where}, "
         f"half of guided's over **{half[1]}**. Its correlation with the edges of the picture is "
         f"{numbers.fixed(moved)}: {verdict}. It shows **what excites** this number, not why the answer was given."
     )
@@ -395,20 +408,28 @@ def _strongest(choice: Choice) -> None:
     sample = sample_for(choice.model)
     if sample is None:
         return
-    target = choice.target
+    target = _open_ended(choice)
     key = kept.digest("exemplars", choice.model.digest, target.text, sample.data, sample.positions)
-    work = explaining.shown_soon(key, lambda: _search(choice, sample))
-    polled(work, lambda: _strongest_plate(choice, sample, work))
+    work = explaining.shown_soon(key, lambda: _search(choice.model, sample, target))
+    polled(work, lambda: _strongest_plate(choice, sample, work, target))
 
 
-def _search(choice: Choice, sample: Sample) -> Generator[tuple[int, tuple[Exemplar, ...], Any], None, None]:
+def _open_ended(choice: Choice) -> Any:
+    """The target; of a unit behind ReLU6 or its like the same unit before it: at a ceiling all are equal and shut."""
+    target = choice.target
+    if not isinstance(target, Channel | Neuron) or choice.model.layer(target.layer).kind.lower() not in CEILINGS:
+        return target
+    before = layers.partner(choice.model, choice.model.layer(target.layer))
+    return target if before is None else replace(target, layer=before.name)
+
+
+def _search(model: Model, sample: Sample, target: Any) -> Generator[tuple[int, tuple[Exemplar, ...], Any], None, None]:
     """(pictures seen, the best of them, their guided maps or None) as it grows."""
     seen, best = 0, ()
-    for seen, best in exemplars(choice.model, sample.images.split(BATCH), choice.target, count=STRONGEST):
+    for seen, best in exemplars(model, sample.images.split(BATCH), target, count=STRONGEST):
         yield seen, best, None
-    targets = [_at(choice.target, one) for one in best]
     images = sample.images[[one.index for one in best]]
-    yield seen, best, explained("guided_backprop", choice.model, images, targets).values
+    yield seen, best, explained("guided_backprop", model, images, [_at(target, one) for one in best]).values
 
 
 def _at(target: Any, one: Exemplar) -> Any:
@@ -416,13 +437,13 @@ def _at(target: Any, one: Exemplar) -> Any:
     return Neuron(target.layer, target.channel, *one.cell) if one.cell is not None else target
 
 
-def _strongest_plate(choice: Choice, sample: Sample, work: Work) -> None:
+def _strongest_plate(choice: Choice, sample: Sample, work: Work, target: Any) -> None:
     if work.part is None:
         if work.state == "failed":
             frame.caption("Nothing to draw:", work.problem)
         return
     seen, best, maps = work.part
-    name = target_words(choice) if not isinstance(choice.target, Neuron) else _unit(choice)
+    name = f"{target.layer}, channel {target.channel}" if isinstance(target, Neuron | Channel) else target_words(choice)
     with frame.plate(
         "Where it fires most",
         f"{name}: the best {len(best)} of {seen:,} of {len(sample.positions):,} pictures, {sample.title}",
@@ -432,22 +453,20 @@ def _strongest_plate(choice: Choice, sample: Sample, work: Work) -> None:
         positions=[sample.positions[one.index] for one in best],
     ):
         exemplar_strip(
-            [_item(choice, sample, one, None if maps is None else maps[i]) for i, one in enumerate(best)],
-            note=_strongest_note(choice),
+            [
+                _item(choice.model, sample, target, (one, None if maps is None else maps[i]))
+                for i, one in enumerate(best)
+            ],
+            note=_strongest_note(choice, target),
             caption=_strongest_caption(choice, sample, best),
             key="exemplars",
         )
 
 
-def _unit(choice: Choice) -> str:
-    return f"{choice.target.layer}, channel {choice.target.channel}"
-
-
-def _item(choice: Choice, sample: Sample, one: Exemplar, result: NDArray[np.float32] | None) -> Item:
+def _item(model: Model, sample: Sample, target: Any, found: tuple[Exemplar, NDArray[np.float32] | None]) -> Item:
+    one, result = found
     picture = sample.images[one.index].numpy()
-    box = (0, 0, *picture.shape[1:])
-    if one.cell is not None:
-        box = choice.model.layer(choice.target.layer).receptive_field.box(*one.cell)
+    box = (0, 0, *picture.shape[1:]) if one.cell is None else model.layer(target.layer).receptive_field.box(*one.cell)
     return Item(picture, box, result, one.value, sample.name(one.index))
 
 
@@ -460,9 +479,12 @@ def _strongest_arrays(sample: Sample, best: tuple[Exemplar, ...], maps: NDArray[
     }
 
 
-def _strongest_note(choice: Choice) -> str:
+def _strongest_note(choice: Choice, target: Any) -> str:
+    before = (
+        "" if target == choice.target else f" Taken in {target.layer}, because {choice.target.layer} has a ceiling."
+    )
     cut = "what the cell sees" if isinstance(choice.target, Channel | Neuron) else "the whole picture"
-    return f"Above: {cut}. Below: guided backprop from there, each on its own scale, red raises, blue lowers."
+    return f"Above: {cut}. Below: guided backprop from there, each on its own scale, red raises, blue lowers.{before}"
 
 
 def _strongest_caption(choice: Choice, sample: Sample, best: tuple[Exemplar, ...]) -> str:

@@ -311,7 +311,8 @@ def _unnamed(changes: Mapping[str, Any]) -> dict[str, Any]:
 def _progress(sheet: Sheet) -> str:
     count = len(sheet.methods) * len(sheet.targets)
     if sheet.work.state == "done":
-        return f"{len(sheet.methods)} methods, {len(sheet.targets)} answers"
+        methods, answers = len(sheet.methods), len(sheet.targets)
+        return f"{methods} method{'s' * (methods > 1)}, {answers} answer{'s' * (answers > 1)}"
     words = {"cancelled": "stopped", "failed": sheet.work.problem}.get(sheet.work.state, "computing")
     return f"{len(sheet.found)} of {count} maps, {words}"
 

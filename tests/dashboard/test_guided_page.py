@@ -1,5 +1,7 @@
 """The Guided backprop page from the server's side: any neuron, its receptive field, its strongest pictures."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
@@ -112,3 +114,12 @@ def test_a_strip_has_the_map_itself_before_its_stages():
         "total": 2,
     }
     assert described[1] == {"kind": "noise", "changes": [0.1], "total": 8}
+
+
+def test_the_strongest_pictures_of_a_unit_with_a_ceiling_are_found_before_it():
+    torch.manual_seed(0)
+    layers = [nn.Conv2d(1, 2, 3), nn.ReLU6(), nn.Flatten(), nn.Linear(2 * 36, 3)]
+    capped = SimpleNamespace(model=Model(nn.Sequential(*layers), (1, 8, 8)), target=Neuron("1", 1, 2, 3))
+    assert page._open_ended(capped) == Neuron("0", 1, 2, 3)
+    plain = SimpleNamespace(model=small_model(), target=Neuron("1", 1, 2, 3))
+    assert page._open_ended(plain) == plain.target
