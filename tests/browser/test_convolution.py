@@ -1,0 +1,101 @@
+"""The page of convolution, in a browser: every number on it is worked out there."""
+
+from collections.abc import Callable
+
+from tests.browser.visit import Visit
+
+RESULT = [["2", "5", "1"], ["2", "2", "3"], ["2", "3", "4"]]
+
+
+def table(visit: Visit, name: str) -> list[list[str]]:
+    """The numbers of a computed table, row by row."""
+    return visit.page.evaluate(
+        """name => {
+          const roots = [...document.querySelectorAll('*')].map(e => e.shadowRoot).filter(Boolean);
+          const cells = roots.flatMap(r => [...r.querySelectorAll(`[data-id^="${name}-"]`)]);
+          const rows = [];
+          for (const cell of cells) {
+            const [, r, c] = cell.dataset.id.split("-").map(Number);
+            (rows[r] ??= [])[c] = cell.textContent || cell.value;
+          }
+          return rows;
+        }""",
+        name,
+    )
+
+
+def test_the_first_example_gives_what_was_worked_out_on_paper(open_page: Callable[..., Visit]) -> None:
+    visit = open_page("/convolution")
+    assert table(visit, "map") == RESULT == table(visit, "relu")
+    assert table(visit, "pooled") == [["5"]]
+    visit.see("Hatched cells are ignored: ⌊3 / 2⌋ = 1.")
+    assert visit.page.locator(".drop").count() == 5
+
+
+def test_stepping_never_asks_the_server_and_ends_in_the_address(open_page: Callable[..., Visit]) -> None:
+    visit = open_page("/convolution")
+    visit.page.locator('[data-id="map-0-0"]').click()
+    visit.see("Position 1 of 9, row 0, column 0")
+    visit.page.keyboard.press("ArrowRight")
+    visit.page.keyboard.press("ArrowDown")
+    visit.see("Position 5 of 9, row 1, column 1")
+    assert "hand=" not in visit.query
+    visit.page.wait_for_function("location.search.includes('max_4')")
+    visit.settle()
+    visit.go("/convolution", visit.query).see("Position 5 of 9, row 1, column 1")
+
+
+def test_a_number_that_is_typed_changes_the_sum_at_once(open_page: Callable[..., Visit]) -> None:
+    visit = open_page("/convolution")
+    visit.page.locator('[data-id="kernel-0-0"]').fill("-1")
+    visit.see("3 · (−1) + 1 · 0 + 1 · 0 + 0 · 1 =")
+    assert table(visit, "map")[1][2] == "−3"
+    assert table(visit, "relu")[1][2] == "0"
+
+
+def test_what_stride_leaves_over_is_hatched_and_a_misfit_is_explained(open_page: Callable[..., Visit]) -> None:
+    visit = open_page("/convolution")
+    visit.page.locator('[data-id="set-stride"]').fill("3")
+    assert table(visit, "map") == [["2"]]
+    assert visit.page.locator(".drop[data-id^=image]").count() == 12
+    visit.page.locator('[data-id="set-kernel"]').fill("5")
+    visit.see("a window that spans 5 does not fit into 4 + 2 · 0 = 4 cells")
+
+
+def test_twelve_by_twelve_gives_ten_by_ten(open_page: Callable[..., Visit]) -> None:
+    visit = open_page("/convolution", width=1024, height=768)
+    visit.page.locator('[data-id="set-image"]').fill("12")
+    visit.page.locator('[data-id="set-kernel"]').fill("3")
+    numbers = table(visit, "map")
+    assert (len(numbers), len(numbers[0])) == (10, 10)
+    visit.page.locator('[data-id="set-pool"]').select_option("global")
+    assert len(table(visit, "pooled")) == 1
+
+
+def test_play_runs_to_the_last_position_and_stops(open_page: Callable[..., Visit]) -> None:
+    visit = open_page("/convolution")
+    visit.click("Play").see("Position 9 of 9")
+    visit.see("Play")
+
+
+def test_the_next_number_can_be_predicted(open_page: Callable[..., Visit]) -> None:
+    visit = open_page("/convolution")
+    visit.page.locator('[data-id="predict"]').check()
+    assert table(visit, "map")[1][2] == "?"
+    visit.page.locator('[data-id="guess"]').fill("7")
+    visit.page.keyboard.press("Enter")
+    visit.see("Not 7")
+    visit.page.locator('[data-id="guess"]').fill("3")
+    visit.page.keyboard.press("Enter")
+    assert table(visit, "map")[1][2] == "3"
+
+
+def test_a_broken_link_opens_the_first_example(open_page: Callable[..., Visit]) -> None:
+    visit = open_page("/convolution", "hand=1_2~~3~~1_1_1_1_max_zero&part=nothing")
+    assert table(visit, "map") == RESULT
+
+
+def test_by_hand_has_no_violation_in_either_theme(open_page: Callable[..., Visit]) -> None:
+    for dark in (False, True):
+        visit = open_page("/convolution", dark=dark)
+        assert visit.axe() == []
