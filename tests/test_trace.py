@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import copy
 from collections import Counter
+from functools import partial
 from typing import Any
 
 import pytest
@@ -33,6 +34,7 @@ class Everything(TorchFunctionMode):
     def __init__(self) -> None:
         super().__init__()
         self.seen: list[Tensor] = []
+        self.modules: dict[str, list[Tensor]] = {}  # the outputs of each module, one for each time it ran
 
     def __torch_function__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         output = function(*args, **(kwargs or {}))
@@ -44,15 +46,17 @@ class Everything(TorchFunctionMode):
             with torch.no_grad(), torch._C.DisableTorchFunction():
                 self.seen.append(output.detach().clone())
 
-    def hook(self, module: nn.Module, inputs: Any, output: Any) -> None:
+    def hook(self, name: str, module: nn.Module, inputs: Any, output: Any) -> None:
         self.note(output)
+        if isinstance(output, Tensor):
+            self.modules.setdefault(name, []).append(self.seen[-1])
 
 
 def reference(network: nn.Module, images: Tensor) -> tuple[Tensor, Everything]:
     """Scores and every intermediate value of an own copy of `network`."""
     own, everything = copy.deepcopy(network).eval(), Everything()
-    for module in own.modules():
-        module.register_forward_hook(everything.hook)
+    for name, module in own.named_modules():
+        module.register_forward_hook(partial(everything.hook, name))
     with torch.no_grad(), everything:
         scores = own(images)
     return scores, everything
@@ -71,6 +75,11 @@ def is_among(value: Tensor, everything: Everything, start: int) -> int:
     raise AssertionError(f"no step of the reference gave this value of shape {tuple(value.shape)}")
 
 
+def module_names(model: Model) -> dict[int, str]:
+    """The dotted name of every module of the model's twin, by identity."""
+    return {id(module): name for name, module in model._twin.network.named_modules()}
+
+
 def check_every_layer(network: nn.Module, size: tuple[int, int, int]) -> None:
     model, images = Model(network, size), nets.images(2, size=size)
     names = [layer.name for layer in model.layers]
@@ -79,10 +88,13 @@ def check_every_layer(network: nn.Module, size: tuple[int, int, int]) -> None:
     scores, everything = reference(network, images)
     assert relative(trace.scores, scores) <= 1e-6
     assert trace.names == names and len(set(names)) == len(names)
-    place = 0
+    place, modules = 0, module_names(model)
     for layer in model.layers:  # in order: a layer's value must not come from an earlier or overwritten tensor
-        assert tuple(trace.outputs[layer.name].shape[1:]) == layer.shape
-        place = is_among(trace.outputs[layer.name], everything, place)
+        value = trace.outputs[layer.name]
+        assert tuple(value.shape[1:]) == layer.shape
+        place = is_among(value, everything, place)
+        if layer.module is not None:
+            assert relative(value, everything.modules[modules[id(layer.module)]].pop(0)) <= 1e-6, layer.name
 
 
 @pytest.mark.parametrize("name", TORCHVISION)
@@ -134,7 +146,7 @@ def test_the_gradient_to_a_kept_layer_is_the_slope_of_the_score(name: str) -> No
     does nothing shares its tensor with the layer before, there is no such thing as moving one of the two alone.)"""
     network = nets.build(name).double()
     model, images = Model(network, nets.SIZE), nets.images().double().requires_grad_()
-    names = {id(module): name for name, module in model._twin.network.named_modules()}
+    names = module_names(model)
     uses: Counter[str] = Counter()
     for layer in model.layers:
         if layer.module is None:
