@@ -153,7 +153,10 @@ def test_the_gradient_to_a_kept_layer_is_the_slope_of_the_score(name: str) -> No
             continue
         module = names[id(layer.module)]
         trace = model.trace(images, keep=(layer.name,))
-        (gradient,) = torch.autograd.grad(trace.scores[:, 1].sum(), trace.outputs[layer.name])
+        kept = trace.outputs[layer.name]
+        (gradient,) = torch.autograd.grad(
+            trace.scores[:, 1].sum(), kept, allow_unused=True, materialize_grads=True
+        )  # a branch that failed reaches no score
         step = 1e-6 * gradient / gradient.norm().clamp_min(1e-12)
         up, down = (_score_with(network, module, uses[module], images.detach(), s * step) for s in (1, -1))
         uses[module] += 1
