@@ -105,16 +105,18 @@ function atlas(data) {
 }
 
 export default component((view) => {
-  const state = {}, touched = {};
+  const state = {}, sent = {};
   let data, maps, planes, given = {}, probe = null, parts = {};
 
-  const report = (changes) => { for (const key in changes) touched[key] = performance.now(); view.trigger("set", changes); };
+  const report = (changes) => { for (const key in changes) (sent[key] ??= []).push(changes[key]); view.trigger("set", changes); };
   const set = (changes, redraw = drawAll) => { Object.assign(state, changes); redraw(); report(changes); };
 
+  /* What Python says is taken over, except the echo of a choice made here, which may be older than the newest one. */
   function adopt(controls) {
     for (const [key, value] of Object.entries(controls)) {
-      const mine = performance.now() - (touched[key] ?? -1e9) < 1500; // an echo of an older choice must not undo a newer one
-      if (!(key in state) || (value !== given[key] && !mine)) state[key] = value;
+      const mine = sent[key] || [], echo = mine.lastIndexOf(value);
+      if (!(key in state) || (value !== given[key] && echo < 0)) state[key] = value;
+      sent[key] = mine.slice(echo + 1);
     }
     given = { ...controls };
   }

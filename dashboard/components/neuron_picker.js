@@ -5,19 +5,22 @@ const MAP = 56, SMALL = 140, LARGE = 224;
 const SHOWS = [["signed", "signed"], ["colour", "as a picture"], ["magnitude", "magnitude"]];
 
 export default component((view) => {
-  const state = {}, touched = {};
+  const state = {}, sent = {};
   let data, given = {}, hovered = null, columns = 16;
 
   const set = (changes) => {
     Object.assign(state, changes);
-    for (const key in changes) touched[key] = performance.now();
+    for (const key in changes) (sent[key] ??= []).push(changes[key]);
     draw();
     view.trigger("set", changes);
   };
 
+  /* What Python says is taken over, except the echo of a choice made here, which may be older than the newest one. */
   function adopt(controls) {
     for (const [key, value] of Object.entries(controls)) {
-      if (!(key in state) || (value !== given[key] && performance.now() - (touched[key] ?? -1e9) > 1500)) state[key] = value;
+      const mine = sent[key] || [], echo = mine.lastIndexOf(value);
+      if (!(key in state) || (value !== given[key] && echo < 0)) state[key] = value;
+      sent[key] = mine.slice(echo + 1);
     }
     given = { ...controls };
   }

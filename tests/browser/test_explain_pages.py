@@ -198,3 +198,16 @@ def test_nobody_is_shut_out(open_page: Open, path: str, dark: bool) -> None:
     visit.see(re.compile("all tests done|The same with random weights"))
     visit.settle()
     assert visit.axe() == []
+
+
+def test_the_menus_of_methods_and_options_shut_nobody_out(saliency: Visit) -> None:
+    saliency.click("Options")
+    saliency.see("Samples")
+    assert saliency.axe() == []
+
+
+def test_a_method_is_added_to_the_sheet_and_to_the_link(saliency: Visit) -> None:
+    saliency.click("Methods")
+    saliency.page.get_by_role("button", name="DeconvNet").last.click()
+    saliency.page.locator("button.tile[data-id^='map-deconvnet'] canvas").first.wait_for()
+    assert "DeconvNet" in parse_qs(saliency.query)["methods"]
