@@ -57,6 +57,11 @@ class Costs:
     grid: Grid
     dtype: torch.dtype
 
+    @classmethod
+    def of(cls, program: Program, grid: Grid, dtype: torch.dtype) -> Costs:
+        """The costs of the part of a program that has maps."""
+        return cls(program, program.maps, grid, dtype)
+
     def cut(self, lattice: Lattice, memory: int) -> Cut:
         """The quickest way to cut a lattice into blocks that fit into `memory` bytes."""
         ways = sorted(self._ways(lattice), key=lambda cut: self.seconds(cut))

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from cnnviz.occlusion.clean import CleanMaps
 from cnnviz.occlusion.cost import Costs, Cut
-from cnnviz.occlusion.grid import Grid, Lattice
+from cnnviz.occlusion.grid import Lattice
 from cnnviz.occlusion.loop import Answers, Experiment, FullLoop, Part
 from cnnviz.occlusion.operations import Clean, Operation
 from cnnviz.occlusion.plan import Run
@@ -100,8 +100,8 @@ def clean_pass(tape: Tape, program: Program, image: Tensor, keep: frozenset[Ref]
                 kept[ref] = value
             if ref in derived:
                 kept[derived[ref][0]] = derived[ref][1](value)
-        for ref in [ref for ref in step.refs if last[ref] == step.index and ref in values]:
-            del values[ref]
+        for ref in {ref for ref in step.refs if last[ref] == step.index}:
+            values.pop(ref, None)
     return kept
 
 
@@ -110,12 +110,10 @@ class DeltaEngine:
 
     name = "delta"
 
-    def __init__(
-        self, experiment: Experiment, grid: Grid, program: Program, watched: Sequence[Watch], dtype: torch.dtype
-    ) -> None:
-        self._experiment, self._program, self._watched = experiment, program, watched
-        self._head = _vectors_from(program)
-        self.costs = Costs(program, program.operations[: self._head], grid, dtype)
+    def __init__(self, experiment: Experiment, costs: Costs, watched: Sequence[Watch]) -> None:
+        self._experiment, self._watched, self.costs = experiment, watched, costs
+        program, dtype = costs.program, costs.dtype
+        self._program, self._head = program, len(costs.operations)
         self.precision = "fast" if dtype == torch.bfloat16 else "exact"
         self.saving = 1.0
         self._spent = self._whole = 0.0
@@ -153,12 +151,9 @@ class DeltaEngine:
         if self.precision == "exact":
             return [0.0] * values.shape[-1]
         cells = sample_cells(values[..., 0])
-        loop = FullLoop(self._experiment)
-        exact = torch.cat([
-            part.answers.values
-            for row, column in cells
-            for part in loop.run(Lattice((lattice.tops[row],), (lattice.lefts[column],)))
-        ])  # fmt: skip
+        exact = (
+            FullLoop(self._experiment).at([(lattice.tops[row], lattice.lefts[column]) for row, column in cells]).values
+        )
         ours = torch.stack([values[row, column] for row, column in cells])
         spread = (values.flatten(0, 1).amax(0) - values.flatten(0, 1).amin(0)).clamp_min(1e-30)
         return [float(d) for d in (exact - ours).abs().amax(0) / spread]
@@ -235,16 +230,6 @@ def _output(tape: Tape) -> Ref:
 
 def _at(watch: Watch, clean: Tensor) -> Tensor:
     return value_of(watch.target, x=clean)
-
-
-def _vectors_from(program: Program) -> int:
-    """The place of the first operation from which every value still in use is a vector."""
-    last = program.last_use() | {program.output: len(program.operations)}
-    for place in range(len(program.operations), 0, -1):
-        alive = [o for o in program.operations[:place] if last.get(o.output, -1) >= place]
-        if any(o.form.dims is not None for o in alive) or last.get(Ref(0), -1) >= place:
-            return min(place + 1, len(program.operations))
-    return 0
 
 
 def sample_cells(values: Tensor) -> list[tuple[int, int]]:

@@ -32,7 +32,10 @@ class Engine(Protocol):
     name: str
     precision: str
     saving: float
-    clean: Answers
+
+    @property
+    def clean(self) -> Answers:
+        """The answers for the whole image."""
 
     def run(self, lattice: Lattice, check: Callable[[], None] = ...) -> Iterator[Part]:
         """Answers for every window of the lattice, part by part; `check` may raise between two parts."""
@@ -56,14 +59,29 @@ def engine_for(experiment: Experiment, grid: Grid, precision: str, engine: str) 
         if engine == "delta":
             raise ExplanationError(f'{experiment.model.name} does not answer the same when replayed; use engine="full"')
         return FullLoop(experiment)
-    dtype = torch.bfloat16 if precision == "fast" and fast_bfloat16(experiment.model) else experiment.model.dtype
-    delta = DeltaEngine(experiment, grid, program, watched, dtype)
-    return delta if engine == "delta" or _worth_it(delta.costs, grid, experiment.memory) else FullLoop(experiment)
+    if program.mixes and engine != "delta":
+        return FullLoop(experiment)
+    costs = _costs(experiment, grid, program, precision)
+    if engine == "delta" or _estimate(costs, experiment, grid) < 0.9 * costs.loop_seconds(len(Lattice(*grid.starts))):
+        return DeltaEngine(experiment, costs, watched)
+    return FullLoop(experiment)
 
 
-def _worth_it(costs: Costs, grid: Grid, memory: int) -> bool:
-    lattice = Lattice(*grid.starts)
-    return costs.seconds(costs.cut(lattice, memory)) < 0.9 * costs.loop_seconds(len(lattice))
+_CLEARLY = 0.7  # fast must be so much faster than exact to be worth its deviation
+_SHORT = 0.2  # seconds: below that, measuring the deviation takes longer than being exact
+
+
+def _costs(experiment: Experiment, grid: Grid, program: Program, precision: str) -> Costs:
+    """The costs of computing exactly, or in bfloat16 where that is asked for and clearly faster."""
+    exact = Costs.of(program, grid, experiment.model.dtype)
+    if precision == "exact" or not fast_bfloat16(experiment.model):
+        return exact
+    fast, seconds = Costs.of(program, grid, torch.bfloat16), _estimate(exact, experiment, grid)
+    return fast if seconds > _SHORT and _estimate(fast, experiment, grid) < _CLEARLY * seconds else exact
+
+
+def _estimate(costs: Costs, experiment: Experiment, grid: Grid) -> float:
+    return costs.seconds(costs.cut(Lattice(*grid.starts), experiment.memory))
 
 
 def fast_bfloat16(model: Model) -> bool:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import torch
@@ -73,7 +74,15 @@ class FullLoop:
     def __init__(self, experiment: Experiment) -> None:
         self._experiment = experiment
         self._batch = batch_size(experiment.model, experiment.memory)
-        self.clean = self._answers(experiment.image[None])
+
+    @cached_property
+    def clean(self) -> Answers:
+        """The whole image."""
+        return self._answers(self._experiment.image[None])
+
+    def at(self, corners: Sequence[Pair]) -> Answers:
+        """Answers for a few windows, all at once."""
+        return self._answers(self._experiment.occluded(corners))
 
     def run(self, lattice: Lattice, check: Callable[[], None] = lambda: None) -> Iterator[Part]:
         """Answers for every window of the lattice, batch by batch; `check` may raise between two batches."""

@@ -62,6 +62,22 @@ class Program:
             ref = self.alias[ref]
         return ref
 
+    @property
+    def mixes(self) -> bool:
+        """Whether some step mixes everything in a way that is not known, as attention does: its cost is not either."""
+        unknown = (o for o in self.operations if isinstance(o, WholeMaps) and not o.linear)
+        return any(operation.form.dims is None for operation in unknown)
+
+    @property
+    def maps(self) -> tuple[Operation, ...]:
+        """The operations until every value still in use is a vector."""
+        last = self.last_use() | {self.output: len(self.operations)}
+        for place in range(len(self.operations), 0, -1):
+            alive = [o for o in self.operations[:place] if last.get(o.output, -1) >= place]
+            if any(o.form.dims is not None for o in alive) or last.get(Ref(0), -1) >= place:
+                return self.operations[: place + 1]
+        return ()
+
     def last_use(self) -> dict[Ref, int]:
         """The place of the last operation that uses a value."""
         return {ref: place for place, operation in enumerate(self.operations) for ref in operation.sources}
@@ -205,7 +221,7 @@ def _with(value: Any, values: dict[Ref, Tensor]) -> Any:
 _ONE_BY_ONE = frozenset(
     "adaptive_avg_pool2d adaptive_max_pool2d avg_pool2d max_pool2d lp_pool2d conv2d conv_transpose2d interpolate "
     "flatten view reshape pad pixel_shuffle relu relu6 silu sigmoid hardsigmoid hardswish gelu tanh softmax "
-    "log_softmax mul add sub div layer_norm group_norm instance_norm local_response_norm batch_norm linear cat".split()
+    "log_softmax mul add sub div layer_norm group_norm instance_norm local_response_norm batch_norm linear".split()
 )
 _LINEAR = frozenset("adaptive_avg_pool2d flatten view reshape pixel_shuffle channel_shuffle squeeze permute".split())
 

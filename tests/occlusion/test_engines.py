@@ -12,6 +12,11 @@ from cnnviz import Channel, Class, Difference, Model, Neuron, WholeLayer
 from cnnviz.errors import CnnvizError
 from cnnviz.occlusion import occlude, occlude_progressively
 from cnnviz.occlusion.convolve import Scratch, winograd, winograd_weights
+from cnnviz.occlusion.cost import Costs
+from cnnviz.occlusion.delta import DeltaEngine, Watch
+from cnnviz.occlusion.grid import Lattice, grid_of
+from cnnviz.occlusion.loop import Experiment, FullLoop
+from cnnviz.occlusion.program import compiled
 
 
 def seeded(seed: int = 0) -> torch.Generator:
@@ -252,12 +257,25 @@ def test_fast_is_close_and_says_how_close():
     )  # fmt: skip
     model = Model(awake(network).float(), (3, 32, 32))
     image = torch.rand(model.size, generator=seeded(1))
-    exact = occlude(model, image, 0, 8, 2, engine="full")
-    fast = occlude(model, image, 0, 8, 2, precision="fast", engine="delta")
-    error = np.abs(exact.score - fast.score).max() / np.ptp(exact.score)
-    assert error <= 3e-2
-    assert fast.deviation <= 3e-2
-    assert (fast.precision == "exact") or fast.deviation > 0
+    grid, targets = grid_of((32, 32), 8, 2), (Class(0), Channel("2", 3))
+    lattice = Lattice(*grid.starts)
+    experiment = Experiment(model, image, torch.zeros_like(image), targets, grid.window, 1 << 30)
+    full = torch.cat([part.answers.values for part in FullLoop(experiment).run(lattice)])
+    watch = Watch(1, targets[1], next(mark.at for mark in model.tape.marks if mark.layer == "2"))
+    costs = Costs.of(compiled(model.tape, frozenset({watch.ref})), grid, torch.bfloat16)
+    engine = DeltaEngine(experiment, costs, (watch,))
+    fast = torch.empty_like(full)
+    for part in engine.run(lattice):
+        fast[part.cells] = part.answers.values
+    spread = full.amax(0) - full.amin(0)
+    assert bool(((fast - full).abs().amax(0) <= 3e-2 * spread).all())
+    stated = engine.deviations(lattice, fast.view(len(lattice.tops), len(lattice.lefts), 2))
+    assert all(0 < deviation <= 3e-2 for deviation in stated)
+
+
+def test_what_is_quick_anyway_is_exact_even_when_fast_is_asked():
+    sweep = occlude(chain(), torch.rand(3, 19, 23), 0, 6, 3, precision="fast")
+    assert (sweep.precision, sweep.deviation) == ("exact", 0)
 
 
 def test_winograd_is_a_convolution():
