@@ -134,7 +134,8 @@ export default component((view) => {
 
   function indexOf(values, map) {
     const { signed, low, high } = look(map);
-    return levels(signed || state.show === "signed" ? values : values.map(Math.abs), low, high);
+    const top = high || 1; // a map that is zero everywhere has the colour of zero
+    return levels(signed || state.show === "signed" ? values : values.map(Math.abs), signed ? -top : low, top);
   }
 
   /* ---- the sheet ---- */
@@ -233,7 +234,7 @@ export default component((view) => {
     const map = chosen(), values = maps.one(map), m = method(map.method), t = data.targets.find((one) => one.text === map.target);
     const title = el("div", { class: "title" }, el("h3", {}, m.title, el("span", { text: `${t.label}, ${t.role}` })),
       segmented("View", [["map", "map"], ["mask", "strongest pixels"]], state.view, (v) => set({ view: v })));
-    if (values === null) return [title, el("p", { class: "note waitline", text: map.progress })];
+    if (values === null) return [title, el("div", { class: "note waitline" }, map.sentences.length ? map.sentences.join(" ") : map.progress)];
     const { wide, cell } = extent();
     const canvas = el("canvas", { role: "img", "aria-label": map.alt });
     const framed = ruled(canvas, { width: data.width, height: data.height, cell });
@@ -263,7 +264,7 @@ export default component((view) => {
       : `${m.unit}${shown.signed ? "; **red raises, blue lowers**" : state.show === "signed" ? "" : ", magnitude"}`;
     const mixed = state.view === "map" && state.overlay < 100 ? `Colours are mixed with the picture: ${state.overlay} % map.` : null;
     const width = Math.max(180, data.width * cell);
-    const key = state.view === "mask" ? el("p", { class: "note" }, rich(words)) : legend({ words, palette: shown.palette, low: shown.low, high: shown.high, width, note: mixed });
+    const key = map.blank ? [] : state.view === "mask" ? el("p", { class: "note" }, rich(words)) : legend({ words, palette: shown.palette, low: shown.low, high: shown.high, width, note: mixed });
     const under = el("div", { class: "under" }, key, map.blank ? el("p", { class: "note blank" }, el("b", { class: "warn", text: "Blank. " }), map.blank) : null);
     return [title, stage, under, el("div", { class: "side" }, keeping(map), parts.readout)];
   }

@@ -328,8 +328,12 @@ def _tile(choice: Choice, sheet: Sheet, method: str, target: Any) -> Tile:
     if answer is None:
         return Tile(method, target.text, None, progress="stopped" if sheet.work.over else "waiting", alt="no map yet")
     if answer.values is None:
-        return Tile(method, target.text, None, progress="none", sentences=(answer.problem,), alt=answer.problem)
-    return Tile(method, target.text, answer.values, answer.fact, answer.sentences, alt=_alt(leading(answer.values)))
+        return Tile(method, target.text, None, progress="not possible", sentences=(answer.problem,), alt=answer.problem)
+    causes = sheet.causes.get(target.text, ())
+    blank = "" if answer.values.any() else (causes or (NO_CAUSE if METHODS[method].signed else NOTHING_RAISES,))[0]
+    doubts = () if blank else tuple(f"**Caveat.** {cause}" for cause in causes)
+    alt = _alt(leading(answer.values))
+    return Tile(method, target.text, answer.values, answer.fact, (*answer.sentences, *doubts), blank=blank, alt=alt)
 
 
 def _alt(pixels: NDArray[Any]) -> str:

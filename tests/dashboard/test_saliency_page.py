@@ -164,3 +164,15 @@ def test_the_lines_of_python_give_the_map_that_is_shown():
     exec(code, room)
     shown = explaining.answer("smoothgrad", model, image, Class(2), {"samples": 3, "seed": 1}).values
     assert np.linalg.norm(room["values"] - shown) <= 1e-6 * np.linalg.norm(shown)
+
+
+def test_a_tile_that_is_zero_everywhere_carries_its_reason_and_others_their_doubts():
+    zero, full = np.zeros((1, 2, 2), np.float32), np.ones((1, 2, 2), np.float32)
+    sheet = SimpleNamespace(work=SimpleNamespace(over=True), causes={"class:1": ("The network ends in a ReLU.",)})
+    sheet.answer = lambda method, target: explaining.Answer(zero if target == "class:1" else full, "", (), "", 0.0)
+    assert page._tile(None, sheet, "saliency", Class(1)).blank == "The network ends in a ReLU."
+    assert page._tile(None, sheet, "saliency", Class(2)).blank == ""
+    sheet.causes = {}
+    assert page._tile(None, sheet, "grad_cam", Class(1)).blank == page.NOTHING_RAISES
+    sheet.causes = {"class:2": ("It is saturated.",)}
+    assert "It is saturated." in page._tile(None, sheet, "saliency", Class(2)).sentences[-1]
