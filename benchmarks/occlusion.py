@@ -21,13 +21,17 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import torch
 from captum.attr import Occlusion
 from torch import Tensor, nn
 
-from cnnviz import Class, Model, load
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from cnnviz import Class, Model
+from cnnviz.checkpoint import load
 from cnnviz.networks import NETWORKS, torchvision_module
 from cnnviz.occlusion import Sweep, occlude
 from cnnviz.occlusion.grid import Lattice
@@ -39,7 +43,7 @@ PEER_BATCHES = (1, 16, 64)
 
 
 def torchvision_network(name: str) -> Callable[[], Model]:
-    """A torchvision classifier with its trained weights where they can be had, otherwise random ones."""
+    """A torchvision classifier with random weights (published ones need a download): the times are the same."""
 
     def build() -> Model:
         network = getattr(torchvision_module("models"), name)(weights=None)
