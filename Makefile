@@ -23,7 +23,7 @@ bench: .venv/.dev chromium
 
 checkpoints: .venv/.run
 	@test -n "$(DATA)" || { echo "Say where the data sets are: make checkpoints DATA=folder"; exit 2; }
-	@$(BIN)/python -m checkpoints --data "$(DATA)"
+	@$(BIN)/python -m cnnviz.recipes --data "$(DATA)"
 
 # Where Chromium cannot be installed the browser tests say so; everything else still runs.
 chromium: .venv/.dev
