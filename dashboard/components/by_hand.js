@@ -188,6 +188,7 @@ export default component((view) => {
       cells.pads.push({ pad, y: r - padding, x: c - padding });
       return pad;
     }));
+    view.root.classList.toggle("tall", wraps);
     const first = [matrix("Image", by(image) + (padding ? `, padding ${padding}` : ""), padded[0].length, padded.flat(), "image"), op("slides\nover"),
       matrix("Kernel", by(kernel), kernel[0].length, cells.kernel.flat(), "kernel", stops() ? hint(`${count(kernel.flat().length)} ${kernel.flat().length === 1 ? "weight" : "weights"}, used ${times(stops())}.`) : null)];
     area.replaceChildren(el("div", { class: `hand${wraps ? " wraps" : ""}`, style: { "--c": `${cell}px`, "--f": `${cell >= 38 ? 1.25 : cell >= 32 ? 1 : 0.8125}rem` } },

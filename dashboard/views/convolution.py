@@ -5,13 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import numpy as np
 import streamlit as st
 
-from dashboard import frame
-from dashboard.address import Place, choose, chosen
+from cnnviz import Layer, Model
+from cnnviz.figures import numbers
+from dashboard import convolving, frame
+from dashboard.address import Place, choose, chosen, whole
 from dashboard.choices import Choice
-from dashboard.components import stepper
+from dashboard.components import layer_stepper, stepper
 from dashboard.components.by_hand import Hand, by_hand
+from dashboard.components.on_network import on_network
+from dashboard.convolving import Taken
 from dashboard.views import view
 
 ABOUT_HAND = frame.About(
@@ -26,6 +31,20 @@ ABOUT_HAND = frame.About(
     ),
     "Goodfellow, Bengio and Courville, Deep Learning, 2016, chapter 9",
 )
+ABOUT_NETWORK = frame.About(
+    "The same sum on the picture that is open. Each input channel has a kernel of its own; the window is laid over all "
+    "of them at once, each gives one sum of products, and these sums and the bias are added to one number: one cell. "
+    "The whole ledger is worked out in the browser and compared with what PyTorch computed.",
+    "Y_{k,ij} = b_k + Σ_{c} Σ_{u,v} W_{kc,uv} · X_{c,ij+uv}",
+    (
+        "With groups, a filter sees the input channels of its own group only; depthwise is one channel each.",
+        "A large contribution is large for this cell; it does not say that the answer depends on it.",
+        "Sums of many numbers differ in the last digits by the order of adding: that is the rounding in the check.",
+    ),
+    "Dumoulin and Visin, A guide to convolution arithmetic, 2016, arXiv:1603.07285",
+)
+BRIEF, LONG = 4, 8  # rows of the ledger: beside the worked example, and on the network's own part
+SENT = "cnnviz:convolution-cell"  # session state: the cell that the component was given, and the one it reported
 
 
 @dataclass(frozen=True)
@@ -59,6 +78,9 @@ def convolution(choice: Choice) -> None:
 
 def _by_hand(choice: Choice) -> None:
     _hand_plate()
+    layer = _layer(choice.model)
+    if layer is not None:
+        _sum_plate(choice, layer, "The same sum in the network", BRIEF)
 
 
 @st.fragment
@@ -96,7 +118,146 @@ def _hand_python(hand: Hand) -> str:
     )
 
 
-PARTS = {"hand": Part("By hand", _by_hand)}
+# b: on this network
+
+
+def _on_network(choice: Choice) -> None:
+    layer = _layer(choice.model)
+    if layer is None:
+        frame.caption("Nothing to take apart:", f"{choice.model.name} has no layer of kind Conv2d.")
+        return
+    layers = [each for each in choice.model.layers if convolving.is_convolution(each)]
+    layer_stepper(layers, layer.name, key="convolutions", label="Convolution", on_choose=_choose_layer)
+    _sum_plate(choice, layer, f"One cell of {layer.name}", LONG)
+
+
+def _layer(model: Model) -> Layer | None:
+    """The convolution asked for; else the first with more than one input channel, where there is something to add."""
+    fit = {layer.name: layer for layer in model.layers if convolving.is_convolution(layer)}
+    several = [name for name, layer in fit.items() if layer.module.weight.shape[1] > 1]
+    name = st.query_params.get("layer")
+    return fit.get(name) or fit.get(next(iter(several or fit), ""))
+
+
+def _choose_layer(name: str) -> None:
+    st.query_params["layer"] = name
+    choose(PLACES, {"channel": None, "at": None})
+
+
+@st.fragment
+def _sum_plate(choice: Choice, layer: Layer, title: str, rows: int) -> None:
+    channel = _channel(choice, layer)
+    part = convolving.taken(choice.model, choice.image, layer, channel)
+    cell = _cell(part)
+    with frame.plate(
+        title,
+        ("" if layer.name in title else f"{layer.name}, ") + _sum_facts(part),
+        about=ABOUT_NETWORK,
+        npz=lambda: {
+            "inputs": part.inputs,
+            "kernel": part.kernel,
+            "bias": np.array(part.bias or 0),
+            "map": part.output,
+        },
+        python=_sum_python(layer.name, channel, cell),
+        layer=layer.name,
+        channel=channel,
+        cell=cell,
+    ):
+        on_network(
+            part,
+            layer,
+            choice.image[0].numpy(),
+            words={"channel": channel, "channels": layer.channels, "input": "input value"},
+            cell=_sent(cell, choice, layer, channel),
+            rows=rows,
+            key=f"ledger-{rows}",
+            on_channel=lambda number: choose(PLACES, {"channel": int(number)}),
+            on_cell=_keep_cell,
+        )
+
+
+def _channel(choice: Choice, layer: Layer) -> int:
+    """The output channel asked for, else the one with the largest value on this picture."""
+    asked = chosen(PLACES)["channel"]
+    if asked is not None and asked < layer.channels:
+        return int(asked)
+    outputs = convolving.passed(choice.model, choice.image, layer.name)[1]
+    return int(outputs.reshape(len(outputs), -1).max(1).argmax())
+
+
+def _cell(part: Taken) -> tuple[int, int]:
+    """The cell asked for, else the one with the largest value."""
+    asked = chosen(PLACES)["at"]
+    if asked is not None and asked[0] < part.output.shape[0] and asked[1] < part.output.shape[1]:
+        return asked[0], asked[1]
+    row, column = np.unravel_index(int(part.output.argmax()), part.output.shape)
+    return int(row), int(column)
+
+
+def _sent(cell: tuple[int, int], choice: Choice, layer: Layer, channel: int) -> tuple[int, int]:
+    """The cell to begin with: the same as last time while the component itself chose, so nothing is sent again."""
+    here = (choice.model.digest, choice.image_digest, layer.name, channel)
+    place, begun, reported = st.session_state.get(SENT, (None, cell, None))
+    if place != here or cell not in (begun, reported):
+        begun = cell
+    st.session_state[SENT] = (here, begun, reported if place == here else None)
+    return begun
+
+
+def _keep_cell(cell: list[int]) -> None:
+    here, begun, _ = st.session_state[SENT]
+    row, column = (int(place) for place in cell)
+    st.session_state[SENT] = (here, begun, (row, column))
+    choose(PLACES, {"at": Cell(row, column)})
+
+
+class Cell(tuple[int, int]):
+    """Row and column as the address holds them: "10,8"."""
+
+    def __new__(cls, row: int, column: int) -> Cell:
+        return super().__new__(cls, (row, column))
+
+    def __str__(self) -> str:
+        return f"{self[0]},{self[1]}"
+
+    @classmethod
+    def read(cls, text: str) -> Cell:
+        """The cell that `text` stands for. Raises `ValueError`."""
+        row, column = (int(part) for part in text.split(","))
+        if row < 0 or column < 0:
+            raise ValueError(text)
+        return cls(row, column)
+
+
+def _sum_facts(part: Taken) -> str:
+    count = len(part.inputs)
+    kind = "1 input channel" if count == 1 else f"{count} input channels"
+    groups = f" in each of {part.groups} groups" if part.groups > 1 else ""
+    moves = [f"stride {_both(part.stride)}"]
+    if part.border == "zeros":
+        moves.append(f"padding {_both(part.padding)}")
+    else:
+        moves.append(f"{part.border} border, drawn as part of the input")
+    if part.dilation != (1, 1):
+        moves.append(f"dilation {_both(part.dilation)}")
+    size = numbers.shape(part.kernel.shape[1:])
+    return f"{kind}{groups}, {size}, {', '.join(moves)}; largest contribution first"
+
+
+def _both(pair: tuple[int, int]) -> str:
+    return str(pair[0]) if pair[0] == pair[1] else numbers.shape(pair)
+
+
+def _sum_python(layer: str, channel: int, cell: tuple[int, int]) -> str:
+    return (
+        f'kernels = cnnviz.kernels(model, "{layer}")[{channel}]\n'
+        f'maps = model.trace(image, keep=("{layer}",)).outputs["{layer}"][0]\n'
+        f"value = maps[{channel}, {cell[0]}, {cell[1]}]"
+    )
+
+
+PARTS = {"hand": Part("By hand", _by_hand), "network": Part("On this network", _on_network)}
 
 
 def _part(text: str) -> str:
@@ -105,4 +266,9 @@ def _part(text: str) -> str:
     return text
 
 
-PLACES = {"part": Place("hand", _part), "hand": Place(Hand(), Hand.read)}
+PLACES = {
+    "part": Place("hand", _part),
+    "hand": Place(Hand(), Hand.read),
+    "channel": Place(None, whole(0, 100_000)),
+    "at": Place(None, Cell.read),
+}

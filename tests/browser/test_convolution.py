@@ -1,7 +1,13 @@
 """The page of convolution, in a browser: every number on it is worked out there."""
 
+import re
 from collections.abc import Callable
 
+import numpy as np
+import pytest
+
+import cnnviz
+from dashboard import gallery
 from tests.browser.visit import Visit
 
 RESULT = [["2", "5", "1"], ["2", "2", "3"], ["2", "3", "4"]]
@@ -91,11 +97,87 @@ def test_the_next_number_can_be_predicted(open_page: Callable[..., Visit]) -> No
 
 
 def test_a_broken_link_opens_the_first_example(open_page: Callable[..., Visit]) -> None:
-    visit = open_page("/convolution", "hand=1_2~~3~~1_1_1_1_max_zero&part=nothing")
+    visit = open_page("/convolution", "hand=1_2~~3~~1_1_1_1_max_zero&part=nothing&at=x&channel=-1")
     assert table(visit, "map") == RESULT
 
 
 def test_by_hand_has_no_violation_in_either_theme(open_page: Callable[..., Visit]) -> None:
     for dark in (False, True):
         visit = open_page("/convolution", dark=dark)
+        assert visit.axe() == []
+
+
+# On this network
+
+
+def first_picture_through(name: str, layer: str) -> np.ndarray:
+    model = cnnviz.load(name)
+    image = model.prepare(gallery.from_gallery(gallery.names_for(model.size)[0]).pixels)
+    return model.trace(image, keep=(layer,)).outputs[layer][0].detach().numpy()
+
+
+def largest_difference(visit: Visit) -> float:
+    """Our map against PyTorch's, as the page found it, relative to the largest value of the map."""
+    found = visit.page.locator(".kit[data-worst]")
+    found.wait_for(state="attached")
+    return float(found.get_attribute("data-worst"))
+
+
+@pytest.mark.parametrize(
+    ("model", "layer"),
+    [
+        ("mnist-two-conv", "conv1"), ("mnist-two-conv", "conv2"), ("mnist-one-conv", "conv1"),
+        ("digits-8x8-net", "conv1"), ("digits-on-photos-simple-cnn", "conv1"), ("efficientnet-lite0", "stem.conv"),
+        ("efficientnet-lite0", "blocks.1.depthwise.conv"), ("efficientnet-lite0", "head.conv"),
+    ],
+)  # fmt: skip
+def test_every_cell_of_the_map_is_what_pytorch_computed(
+    open_page: Callable[..., Visit], model: str, layer: str
+) -> None:
+    visit = open_page("/convolution", f"part=network&model={model}&layer={layer}")
+    assert largest_difference(visit) <= 1e-5
+    visit.see(re.compile(r"✓ our sum .* PyTorch"))
+
+
+def test_the_ledger_begins_at_the_strongest_cell_of_the_picture(open_page: Callable[..., Visit]) -> None:
+    maps = first_picture_through("mnist-two-conv", "conv2")
+    channel, row, column = (int(i) for i in np.unravel_index(maps.argmax(), maps.shape))
+    visit = open_page("/convolution", "part=network&layer=conv2")
+    visit.see(f"conv2, channel {channel}, cell ({row}, {column})")
+    value = f"{maps.max():.4f}"
+    visit.see(f"our sum {value} = PyTorch {value}")
+
+
+def test_the_rows_are_sorted_and_add_up_to_the_sum(open_page: Callable[..., Visit]) -> None:
+    visit = open_page("/convolution", "part=network&layer=conv2&channel=3&at=7,6")
+    texts = [text.replace("−", "-") for text in visit.page.locator(".ledger tbody .total").all_inner_texts()]
+    sums = [float(text) for text in texts]
+    largest = [abs(value) for value in sums[:8]]
+    assert largest == sorted(largest, reverse=True)
+    assert abs(sum(sums) - first_picture_through("mnist-two-conv", "conv2")[3, 7, 6]) < 0.006
+
+
+def test_the_ledger_follows_the_pointer_within_the_browser(open_page: Callable[..., Visit]) -> None:
+    visit = open_page("/convolution", "part=network&layer=conv2&channel=3&at=7,6")
+    box = visit.page.locator('[data-id="output-map"]').bounding_box()
+    visit.page.mouse.move(box["x"] + box["width"] * 2.5 / 14, box["y"] + box["height"] * 4.5 / 14)
+    visit.see("conv2, channel 3, cell (4, 2)")
+    visit.page.mouse.move(5, 5)
+    visit.see("conv2, channel 3, cell (7, 6)")
+    assert visit.query.endswith("at=7,6")
+
+
+def test_a_cell_is_chosen_with_the_arrow_keys_and_stands_in_the_link(open_page: Callable[..., Visit]) -> None:
+    visit = open_page("/convolution", "part=network&layer=conv2&channel=3&at=7,6")
+    visit.page.locator('[data-id="output-map"]').focus()
+    visit.press("ArrowDown").press("ArrowLeft").see("conv2, channel 3, cell (8, 5)")
+    visit.page.wait_for_function("decodeURIComponent(location.search).includes('at=8,5')")
+    visit.settle().see("conv2, channel 3, cell (8, 5)")
+    visit.click("next output channel", role="button").see("conv2, channel 4, cell (8, 5)")
+
+
+def test_on_this_network_has_no_violation_in_either_theme(open_page: Callable[..., Visit]) -> None:
+    for dark in (False, True):
+        visit = open_page("/convolution", "part=network", dark=dark)
+        largest_difference(visit)
         assert visit.axe() == []

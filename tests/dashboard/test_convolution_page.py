@@ -1,9 +1,20 @@
 """The page of convolution from the server's side: what an address may hold, and what the downloads say."""
 
+import importlib
+
 import numpy as np
 import pytest
+import torch
+from torch import nn
+from torch.nn import functional
 
+from cnnviz import Model
+from cnnviz.convolution import Window, partial_maps
+from dashboard import convolving
 from dashboard.components.by_hand import Hand
+from tests import nets
+
+on_network = importlib.import_module("dashboard.components.on_network")
 
 
 def test_the_first_example_is_the_one_worked_out_on_paper():
@@ -32,3 +43,58 @@ def test_a_text_that_is_no_state_is_refused(text: str):
 def test_what_does_not_fit_is_left_out_of_the_download():
     assert set(Hand(image=((1,),)).results()) == {"image", "kernel"}
     assert np.array_equal(Hand(pool="global").results()["pooled"], [[24 / 9]])
+
+
+class Slices(nn.Module):
+    """A convolution whose input is no layer's output, and which is overwritten right after."""
+
+    def __init__(self, conv: nn.Conv2d) -> None:
+        super().__init__()
+        self.conv = conv
+        self.end = nn.LazyLinear(2)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        half = x[:, :4] * 2
+        y = functional.relu(self.conv(half), inplace=True)
+        half.zero_()
+        return self.end(y.flatten(1))
+
+
+def opened(conv: nn.Conv2d) -> tuple[Model, torch.Tensor]:
+    images = torch.rand(1, 6, 9, 8, generator=torch.Generator().manual_seed(0))
+    network = Slices(conv)
+    network(images.clone())
+    return Model(nets.seeded(network), (6, 9, 8), name="slices"), images
+
+
+@pytest.mark.parametrize(
+    "how",
+    [
+        {}, {"groups": 2}, {"groups": 4}, {"stride": (2, 1), "padding": (1, 2)}, {"dilation": 2, "padding": "same"},
+        {"padding": 1, "padding_mode": "reflect"}, {"bias": False},
+    ],
+    ids=str,
+)  # fmt: skip
+def test_what_a_channel_reads_gives_what_the_channel_says(how: dict):
+    model, images = opened(nn.Conv2d(4, 8, 3, **how))
+    part = convolving.taken(model, images, model.layer("conv"), 5)
+    windows = [Window(3, s, p, d) for s, p, d in zip(part.stride, part.padding, part.dilation, strict=True)]
+    ours = partial_maps(part.inputs, part.kernel[None], rows=windows[0], columns=windows[1]).sum(1)[0]
+    theirs = part.output - (part.bias or 0)
+    assert np.abs(ours - theirs).max() <= 1e-5 * np.abs(part.output).max()
+    assert part.first == 5 // (8 // part.groups) * (4 // part.groups)
+    assert np.array_equal(part.after["relu"], part.output.clip(0))
+
+
+def test_a_layer_of_64_channels_of_56_by_56_travels_in_less_than_1_15_megabytes(monkeypatch: pytest.MonkeyPatch):
+    network = nn.Sequential(nn.Conv2d(64, 128, 3, padding=1), nn.AdaptiveAvgPool2d(1), nn.Flatten())
+    model = Model(nets.seeded(network), (64, 56, 56), name="wide")
+    images = torch.rand(1, 64, 56, 56, generator=torch.Generator().manual_seed(0))
+    monkeypatch.setattr(on_network, "mount", lambda *_, **__: None)
+    layer = model.layer("0")
+    size = on_network.on_network(
+        convolving.taken(model, images, layer, 7), layer, images[0, :3].numpy(),
+        words={"channel": 7, "channels": 128, "input": "input"}, cell=(0, 0), rows=8, key="k",
+        on_channel=print, on_cell=print,
+    )  # fmt: skip
+    assert 64 * 56 * 56 * 4 < size <= 1_150_000

@@ -1,0 +1,130 @@
+"""One output channel of a convolution, taken apart: what it reads, its kernels, its bias, and what PyTorch made of it.
+
+The surprise: the input of a layer is what stood in memory at that moment, which is no layer's output where a network
+slices, scales or overwrites in between. It is therefore taken from the pass itself, and copied there and then.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.nn import functional
+
+import cnnviz
+from cnnviz import Layer, Model
+from cnnviz.filters import wiring
+from cnnviz.trace import Trace, tensors_in
+from dashboard import cache
+
+Floats = NDArray[np.float32]
+_BETWEEN = ("add", "cat", "mul")
+
+
+@dataclass(frozen=True)
+class Taken:
+    """One output channel of a layer on one picture.
+
+    `inputs` (C, H, W): the input channels it reads, the first of them number `first` of the layer's; they carry their
+    border already where it is not zeros (`border` names it), and then `padding` is (0, 0). `kernel` (C, kh, kw).
+    `padding` is (top, left). `output` (h, w) is PyTorch's. `after`: the same cells further on, by layer.
+    """
+
+    inputs: Floats
+    first: int
+    kernel: Floats
+    bias: float | None
+    stride: tuple[int, int]
+    padding: tuple[int, int]
+    dilation: tuple[int, int]
+    groups: int
+    border: str
+    output: Floats
+    after: dict[str, Floats]
+
+
+def is_convolution(layer: Layer) -> bool:
+    """Whether a layer is a Conv2d with rows and columns."""
+    return isinstance(layer.module, nn.Conv2d) and layer.spatial
+
+
+def taken(model: Model, image: Tensor, layer: Layer, channel: int) -> Taken:
+    """The channel of a convolution on an image (1, C, H, W)."""
+    module = layer.module
+    assert isinstance(module, nn.Conv2d)
+    inputs, outputs = passed(model, image, layer.name)
+    reads = wiring(model, layer.name).inputs_of(channel)
+    read, padding = _bordered(module, inputs[reads.start : reads.stop])
+    return Taken(
+        inputs=read,
+        first=reads.start,
+        kernel=cnnviz.kernels(model, layer.name)[channel],
+        bias=None if module.bias is None else float(module.bias[channel]),
+        stride=_pair(module.stride),
+        padding=padding,
+        dilation=_pair(module.dilation),
+        groups=module.groups,
+        border=module.padding_mode,
+        output=outputs[channel],
+        after={name: maps[channel] for name, maps in _after(model, image, layer)},
+    )
+
+
+def passed(model: Model, image: Tensor, name: str) -> tuple[Floats, Floats]:
+    """What went into a layer and what came out: (C, H, W) each, read-only."""
+
+    def compute() -> tuple[Floats, Floats]:
+        watch = _Watch(name)
+        with torch.no_grad():
+            model.run(watch, image)
+        return _numbers(watch.input[0]), _numbers(watch.outputs[name][0])
+
+    return cache.result(compute, "in and out", model.digest, image, name)
+
+
+class _Watch(Trace):
+    """A pass up to one layer that also keeps what went into it."""
+
+    def __init__(self, layer: str) -> None:
+        super().__init__((layer,), until_kept=True)
+        self._layer = layer
+        self.input = torch.empty(0)
+
+    def named(self, name: str, output: Tensor, module: nn.Module | None, inputs: Any) -> None:
+        if name == self._layer:
+            self.input = next(tensors_in(inputs)).detach().clone()
+
+
+def _bordered(module: nn.Conv2d, inputs: Floats) -> tuple[Floats, tuple[int, int]]:
+    """The inputs with a border that is not zeros put around them, and the padding (top, left) that is left to do."""
+    left, right, top, bottom = module._reversed_padding_repeated_twice
+    if module.padding_mode == "zeros":
+        return inputs, (int(top), int(left))
+    padded = functional.pad(torch.tensor(inputs)[None], (left, right, top, bottom), mode=module.padding_mode)
+    return padded[0].numpy(), (0, 0)
+
+
+def _after(model: Model, image: Tensor, layer: Layer) -> Iterator[tuple[str, Floats]]:
+    """The steps behind a convolution that keep its cells and channels apart: batch norm, activation."""
+    place = [each.name for each in model.layers].index(layer.name)
+    names = []
+    for step in model.layers[place + 1 : place + 4]:
+        if step.shape != layer.shape or step.kind in _BETWEEN or is_convolution(step):
+            break
+        names.append(step.name)
+    found = cache.outputs(model, image, tuple(names)) if names else {}
+    yield from found.items()
+
+
+def _pair(value: Any) -> tuple[int, int]:
+    rows, columns = value
+    return int(rows), int(columns)
+
+
+def _numbers(tensor: Tensor) -> Floats:
+    return tensor.detach().cpu().float().numpy().copy()
