@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import takewhile
 from typing import Annotated
 
 import torch
@@ -23,8 +24,9 @@ def grad_cam(
 ) -> Attribution:
     """The feature maps of a layer, weighted by how much the target rises with each, and added where they are positive.
 
-    (N, 1, H, W), at least 0, enlarged bilinearly from the layer's own size. The layer is the last convolution unless
-    one is named. Raises `ExplanationError` when the target does not depend on the layer.
+    (N, 1, H, W), at least 0, enlarged bilinearly from the layer's own size. The layer is the last convolution with what
+    follows it at the same size (normalisation, ReLU, a residual sum), as in the authors' own code (relu5_3 of VGG-16),
+    unless one is named. Raises `ExplanationError` when the target does not depend on the layer.
     """
     chosen = _chosen_layer(model, target, layer)
     with torch.inference_mode(False), torch.enable_grad():
@@ -60,13 +62,18 @@ def _chosen_layer(model: Model, target: Target, name: str | None) -> Layer:
 
 
 def last_convolution(model: Model, target: Target) -> Layer:
-    """The last convolution that runs before the target; raises `ExplanationError` when there is none."""
+    """The last maps of the last convolution that runs before the target, as the next size reads them.
+
+    Raises `ExplanationError` when there is none.
+    """
     if not model.layers:
         raise ExplanationError(f"Grad-CAM needs a layer, and {model.name} does not show its layers (it is compiled)")
     names = [layer.name for layer in model.layers]
     end = min((names.index(name) for name in target.layers), default=len(names))
-    for layer in reversed(model.layers[:end]):
-        if layer.spatial and layer.kind.lower().startswith("conv"):
-            return layer
+    before = model.layers[:end]
+    for place in reversed(range(len(before))):
+        if before[place].spatial and before[place].kind.lower().startswith("conv"):
+            same = takewhile(lambda layer: layer.shape == before[place].shape, before[place:])
+            return list(same)[-1]
     what = "before the target" if target.layers else "that the network shows"
     raise ExplanationError(f"Grad-CAM needs a convolution, and there is none {what}; use saliency instead")

@@ -60,7 +60,7 @@ class LayerChoice:
     Whether the network has the layer is found out where the method asks the Model for it.
     """
 
-    none: str = "last convolution"
+    none: str = "last convolution, with its ReLU"
 
     def check(self, name: str, value: Any) -> None:
         if value is not None and not isinstance(value, str):

@@ -151,10 +151,10 @@ def test_grad_cam_on_a_pooled_network_is_the_class_activation_map_over_the_numbe
     assert relative_error(explain("grad_cam", model, x, 2, layer="relu_1"), expected) <= 1e-6
 
 
-def test_grad_cam_takes_the_last_convolution_before_the_target():
+def test_grad_cam_takes_the_last_convolution_before_the_target_with_its_relu():
     model, x = small(), images(1)
-    assert explained("grad_cam", model, x, 1).facts.layer == "conv2"
-    assert explained("grad_cam", model, x, Channel("conv2", 0)).facts.layer == "conv1"
+    assert explained("grad_cam", model, x, 1).facts.layer == "relu_1"
+    assert explained("grad_cam", model, x, Channel("conv2", 0)).facts.layer == "relu"
     assert explain("grad_cam", model, x, 1).shape == (1, 1, 8, 8)
     assert (explain("grad_cam", model, x, 1) >= 0).all()
 
@@ -260,7 +260,7 @@ def test_captum_agrees_on_grad_cam():
     twin = model.twin()
     theirs = captum.LayerGradCam(twin, twin.conv2).attribute(x, target=1, relu_attributions=True)
     theirs = F.interpolate(theirs, (8, 8), mode="bilinear", align_corners=False)
-    assert relative_error(explain("grad_cam", model, x, 1), theirs.detach()) <= 1e-6
+    assert relative_error(explain("grad_cam", model, x, 1, layer="conv2"), theirs.detach()) <= 1e-6
 
 
 # what people get wrong ----------------------------------------------------------------------------------------------
