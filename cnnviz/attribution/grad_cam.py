@@ -71,9 +71,9 @@ def last_convolution(model: Model, target: Target) -> Layer:
     names = [layer.name for layer in model.layers]
     end = min((names.index(name) for name in target.layers), default=len(names))
     before = model.layers[:end]
-    for place in reversed(range(len(before))):
-        if before[place].spatial and before[place].kind.lower().startswith("conv"):
-            same = takewhile(lambda layer: layer.shape == before[place].shape, before[place:])
-            return list(same)[-1]
+    convolutions = [i for i, one in enumerate(before) if one.spatial and one.kind.lower().startswith("conv")]
+    if convolutions:
+        shape = before[convolutions[-1]].shape
+        return list(takewhile(lambda layer: layer.shape == shape, before[convolutions[-1] :]))[-1]
     what = "before the target" if target.layers else "that the network shows"
     raise ExplanationError(f"Grad-CAM needs a convolution, and there is none {what}; use saliency instead")
