@@ -17,7 +17,7 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
-from cnnviz import tsne as engine
+from cnnviz import tsne_engine as engine
 from cnnviz.errors import CnnvizError
 
 Array = NDArray[np.float32]

@@ -7,7 +7,8 @@ from sklearn.decomposition import PCA
 from sklearn.manifold import TSNE
 from sklearn.manifold import trustworthiness as second_opinion
 
-from cnnviz import embedding, tsne
+from cnnviz import embedding
+from cnnviz import tsne_engine as tsne
 from cnnviz.embedding import EmbeddingError
 
 SHORT = tsne.Schedule(early=60, late=60)
