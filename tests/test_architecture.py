@@ -27,7 +27,16 @@ MAY_IMPORT = {
     "cnnviz.target": ("torch", "cnnviz.errors"),
     "cnnviz.convolution": ("numpy", "cnnviz.errors"),
     "cnnviz.figures": ("numpy", "plotly", "PIL", "cnnviz.figures"),
-    "cnnviz.embedding": ("numpy", "scipy", "sklearn", "torch", "umap", "openTSNE", "cnnviz.errors", "cnnviz.tsne"),
+    "cnnviz.embedding": (
+        "numpy",
+        "scipy",
+        "sklearn",
+        "torch",
+        "umap",
+        "openTSNE",
+        "cnnviz.errors",
+        "cnnviz.tsne_engine",
+    ),
     "cnnviz.attribution": (
         "numpy",
         "torch",
