@@ -16,6 +16,7 @@ from dashboard.choices import Choice
 from dashboard.components import layer_stepper, stepper
 from dashboard.components.by_hand import Hand, by_hand
 from dashboard.components.on_network import on_network
+from dashboard.components.shapes import NOTES, SHARE, SIZE, chain_of, settings, shapes
 from dashboard.convolving import Taken
 from dashboard.views import view
 
@@ -42,6 +43,21 @@ ABOUT_NETWORK = frame.About(
         "Sums of many numbers differ in the last digits by the order of adding: that is the rounding in the check.",
     ),
     "Dumoulin and Visin, A guide to convolution arithmetic, 2016, arXiv:1603.07285",
+)
+ABOUT_SIZE = frame.About(
+    "A window of size F slides over W cells with P cells of padding at each end, S cells at a time; with dilation D "
+    "its taps stand D cells apart. It stops as often as it fits.",
+    "⌊(W + 2P − D(F − 1) − 1) / S⌋ + 1",
+    (
+        "With D = 1 this is ⌊(W − F + 2P) / S⌋ + 1.",
+        "The division is rounded down: what is left over at the end is never looked at, and no error tells.",
+    ),
+    "Dumoulin and Visin, A guide to convolution arithmetic, 2016, arXiv:1603.07285",
+)
+ABOUT_SHARE = frame.About(
+    "A dense unit has a weight of its own for every pixel. A kernel uses the same few weights at every position, so "
+    "what it has learned in one corner it knows in every other.",
+    "out · in · F · F  against  out · in · H · W",
 )
 BRIEF, LONG = 4, 8  # rows of the ledger: beside the worked example, and on the network's own part
 SENT = "cnnviz:convolution-cell"  # session state: the cell that the component was given, and the one it reported
@@ -257,7 +273,36 @@ def _sum_python(layer: str, channel: int, cell: tuple[int, int]) -> str:
     )
 
 
-PARTS = {"hand": Part("By hand", _by_hand), "network": Part("On this network", _on_network)}
+# d: shapes and sharing
+
+
+def _shapes(choice: Choice) -> None:
+    own = chain_of(choice.model)
+    places = chosen(PLACES)
+    window = places["size"].split("_")
+    lines = f"from cnnviz.convolution import Window\nWindow({', '.join(window[1:5])}, ceil={window[5] == '1'})"
+    with frame.plate("How large the result is", about=ABOUT_SIZE, python=f"{lines}.positions({window[0]})"):
+        _figure("size", places["size"])
+    with frame.plate("Layer after layer", "change any number; the sizes follow", about=ABOUT_SIZE):
+        _figure("chain", places["chain"] or own or NOTES, own)
+    with frame.plate("A puzzle", "5 × 5 with stride 2"):
+        shapes("puzzle", "", key="shapes-puzzle")
+    with frame.plate("Shared weights", "what a kernel saves against a dense layer", about=ABOUT_SHARE):
+        _figure("share", places["share"])
+
+
+def _figure(kind: str, text: str, own: str = "") -> None:
+    shapes(
+        kind, text, key=f"shapes-{kind}", own=own,
+        on_change=lambda new: choose(PLACES, {kind: settings(kind)(new)}),
+    )  # fmt: skip
+
+
+PARTS = {
+    "hand": Part("By hand", _by_hand),
+    "network": Part("On this network", _on_network),
+    "shapes": Part("Shapes and sharing", _shapes),
+}
 
 
 def _part(text: str) -> str:
@@ -271,4 +316,7 @@ PLACES = {
     "hand": Place(Hand(), Hand.read),
     "channel": Place(None, whole(0, 100_000)),
     "at": Place(None, Cell.read),
+    "size": Place(SIZE, settings("size")),
+    "chain": Place("", settings("chain")),
+    "share": Place(SHARE, settings("share")),
 }

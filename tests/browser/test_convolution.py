@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 import cnnviz
+from cnnviz.convolution import Window
 from dashboard import gallery
 from tests.browser.visit import Visit
 
@@ -180,4 +181,58 @@ def test_on_this_network_has_no_violation_in_either_theme(open_page: Callable[..
     for dark in (False, True):
         visit = open_page("/convolution", "part=network", dark=dark)
         largest_difference(visit)
+        assert visit.axe() == []
+
+
+# Shapes and sharing
+
+
+def test_the_size_of_the_result_and_what_is_left_over_are_told(open_page: Callable[..., Visit]) -> None:
+    visit = open_page("/convolution", "part=shapes")
+    visit.see("28 becomes 28.")
+    visit.see("This is “same”: P = D(F − 1) / 2 = 2 keeps the size.")
+    visit.page.locator('[data-id="size-s"]').fill("2")
+    visit.page.locator('[data-id="size-p"]').fill("0")
+    visit.see("28 becomes 12.")
+    visit.see("The last 1 cell (hatched) is never covered")
+    assert visit.page.locator(".lost").count() == 1
+    visit.page.wait_for_function("location.search.includes('size=28_5_2_0_1_0')")
+    visit.settle()
+
+
+def test_the_layer_that_does_not_fit_is_named_with_its_sizes(open_page: Callable[..., Visit]) -> None:
+    visit = open_page("/convolution", "part=shapes&model=mnist-two-conv")
+    visit.see("1 × 28 × 28 becomes 64 × 7 × 7.")
+    visit.page.locator('[data-id="chain-w"]').fill("3")
+    visit.page.locator('[data-id="chain-2-p"]').fill("0")
+    visit.see("conv2 does not fit:")
+    visit.see("a window that spans 5 does not fit into 1 + 2 · 0 = 1 cells")
+    visit.see("not reached")
+
+
+def test_the_puzzle_has_the_answers_of_the_reference(open_page: Callable[..., Visit]) -> None:
+    visit = open_page("/convolution", "part=shapes")
+    visit.click("Show all")
+    yes = visit.page.locator(".grid .yes").evaluate_all("buttons => buttons.map(b => b.dataset.id)")
+    wanted = {
+        (f, p, ceil)
+        for f in range(1, 6)
+        for p in range(f // 2 + 1)
+        for ceil in (False, True)
+        if Window(f, 2, p, ceil=ceil).positions(5) == 3
+    }
+    assert {tuple(map(int, name.split("-")[1:])) for name in yes} == wanted
+    assert {(1, 0, False), (3, 1, False), (2, 0, True)} <= wanted
+
+
+def test_a_kernel_needs_25_weights_where_a_dense_unit_needs_10000(open_page: Callable[..., Visit]) -> None:
+    visit = open_page("/convolution", "part=shapes")
+    visit.see("25 against 10,000")
+    visit.go("/convolution", "part=shapes&share=100_2_3_5").see("(5, 3, 2, 2)")
+
+
+def test_shapes_have_no_violation_in_either_theme(open_page: Callable[..., Visit]) -> None:
+    for dark in (False, True):
+        visit = open_page("/convolution", "part=shapes", dark=dark, width=1024, height=768)
+        visit.click("Show all")
         assert visit.axe() == []

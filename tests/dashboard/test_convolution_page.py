@@ -12,6 +12,7 @@ from cnnviz import Model
 from cnnviz.convolution import Window, partial_maps
 from dashboard import convolving
 from dashboard.components.by_hand import Hand
+from dashboard.components.shapes import NOTES, SHARE, SIZE, chain_of, settings
 from tests import nets
 
 on_network = importlib.import_module("dashboard.components.on_network")
@@ -98,3 +99,22 @@ def test_a_layer_of_64_channels_of_56_by_56_travels_in_less_than_1_15_megabytes(
         on_channel=print, on_cell=print,
     )  # fmt: skip
     assert 64 * 56 * 56 * 4 < size <= 1_150_000
+
+
+@pytest.mark.parametrize(("kind", "text"), [("size", SIZE), ("chain", NOTES), ("share", SHARE)])
+def test_the_first_settings_of_a_figure_may_stand_in_an_address(kind: str, text: str):
+    assert settings(kind)(text) == text
+    with pytest.raises(ValueError, match="is not a"):
+        settings(kind)(text + "_x")
+
+
+def test_a_plain_network_is_told_as_the_chain_it_is():
+    layers = nn.Conv2d(3, 4, 3, 2, 1), nn.ReLU(), nn.MaxPool2d(3, 2, ceil_mode=True), nn.Flatten(), nn.LazyLinear(2)
+    network = nn.Sequential(*layers)
+    network(torch.rand(1, 3, 16, 16))
+    assert chain_of(Model(network, (3, 16, 16))) == "3_16~c_3_2_1_1_0_4~p_3_2_0_1_1_0"
+
+
+def test_a_network_that_is_no_chain_of_square_windows_is_not_told_as_one():
+    network = nn.Sequential(nn.Conv2d(3, 4, (3, 1)), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 2))
+    assert chain_of(Model(network, (3, 16, 16))) == ""
