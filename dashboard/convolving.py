@@ -6,6 +6,7 @@ slices, scales or overwrites in between. It is therefore taken from the pass its
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -14,10 +15,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
+from torch.func import functional_call
 from torch.nn import functional
 
 import cnnviz
 from cnnviz import Layer, Model
+from cnnviz.errors import LayerError
 from cnnviz.filters import wiring
 from cnnviz.trace import Trace, tensors_in
 from dashboard import cache
@@ -85,6 +88,33 @@ def passed(model: Model, image: Tensor, name: str) -> tuple[Floats, Floats]:
         return _numbers(watch.input[0]), _numbers(watch.outputs[name][0])
 
     return cache.result(compute, "in and out", model.digest, image, name)
+
+
+def scores_with(model: Model, image: Tensor, layer: Layer, channel: int, kernel: Floats) -> Floats:
+    """The logits (K,) of the network as it would be with another `kernel` (C, kh, kw) for one output channel.
+
+    A private copy of the modules is run with other weights in their place; the network that everyone looks at is not
+    touched. Raises `LayerError` where the weights of the layer are computed from others.
+    """
+
+    def compute() -> Floats:
+        twin = model.twin()
+        name = _weight_name(twin, layer.name)
+        weight = twin.get_parameter(name).detach().clone()
+        weight[channel] = torch.from_numpy(kernel.copy()).to(weight)
+        with torch.no_grad():
+            return _numbers(functional_call(twin, {name: weight}, (model.normalised(image),))[0])
+
+    return cache.result(compute, "edited", model.digest, image, layer.name, channel, kernel)
+
+
+def _weight_name(network: nn.Module, layer: str) -> str:
+    """A layer that runs a second time is called `conv_1`; its weights are those of `conv`."""
+    parameters = dict(network.named_parameters())
+    for name in (layer, re.sub(r"_\d+$", "", layer)):
+        if f"{name}.weight" in parameters:
+            return f"{name}.weight"
+    raise LayerError(f"the weights of {layer} are computed from others; such a kernel cannot be edited by itself")
 
 
 class _Watch(Trace):

@@ -3,16 +3,6 @@
 
 const SIDE = 150, MINI = 27;
 
-/* float16 as bytes → float32; not every browser has an array for it. */
-function halves(bytes) {
-  const words = new Uint16Array(bytes.buffer, bytes.byteOffset, bytes.byteLength / 2), out = new Float32Array(words.length);
-  for (let i = 0; i < words.length; i++) {
-    const word = words[i], sign = word & 0x8000 ? -1 : 1, power = (word >> 10) & 31, rest = word & 1023;
-    out[i] = power === 31 ? (rest ? NaN : sign * Infinity) : sign * (power ? 2 ** (power - 15) * (1 + rest / 1024) : 2 ** -24 * rest);
-  }
-  return out;
-}
-
 const signedText = (value, digits) => (value > 0 && /[1-9]/.test(fixed(value, digits)) ? "+" : "") + fixed(value, digits);
 
 export default component((view) => {
@@ -64,7 +54,7 @@ export default component((view) => {
 
   function fresh() {
     const { arrays } = data;
-    inputs = data.halved ? halves(arrays.inputs) : arrays.inputs;
+    inputs = inputsOf(data);
     ({ kernel, output } = arrays);
     sums = new Float64Array(data.inputShape[0]);
     data.outputTop = largest(output);
@@ -275,7 +265,7 @@ export default component((view) => {
 
   function compare({ row: r, column: c }, ours) {
     const theirs = at(output, r, c), off = Math.abs(ours - theirs), holds = off <= tolerance();
-    parts.where.textContent = `${data.layer}, channel ${data.channel}, cell (${r}, ${c})`;
+    parts.where.textContent = `${data.layer.length > 16 ? "" : `${data.layer}, `}channel ${data.channel}, cell (${r}, ${c})`;
     parts.badge.className = holds ? "badge" : "badge off";
     const digits = Math.abs(theirs) >= 1000 ? 2 : 4, rounded = fixed(ours, digits) === fixed(theirs, digits);
     parts.badge.textContent = holds && rounded ? `✓ our sum ${fixed(ours, digits)} = PyTorch ${fixed(theirs, digits)}`

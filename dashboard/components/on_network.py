@@ -18,7 +18,7 @@ from dashboard.components.map_grid import field_of
 from dashboard.components.ruled_picture import packed_picture
 from dashboard.convolving import Taken
 
-_component = define("on_network")
+_component = define("on_network", "channel_inputs")
 EXACT = 1_000_000  # numbers: 4 MB
 
 
@@ -42,18 +42,22 @@ def on_network(
     """
     picture, arrays = packed_picture(image)
     seen = dict(zip(("seenRows", "seenColumns"), field_of(layer), strict=True))
+    header, arrays = packed_part(part, arrays)
+    header |= {**words, "layer": layer.name, "picture": picture, "cell": list(cell), "rows": rows}
+    data = pack(header, **arrays, **seen)
+    mount(_component, data, key=key, channel=on_channel, cell=on_cell)
+    return len(data)
+
+
+def packed_part(part: Taken, arrays: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """One output channel for `pack`: what describes it, and `arrays` with its own added."""
     halved = part.inputs.size > EXACT
     header = {
-        **words,
-        "layer": layer.name, "picture": picture, "cell": list(cell), "rows": rows, "first": part.first,
-        "inputShape": list(part.inputs.shape), "kernelShape": list(part.kernel.shape),
+        "first": part.first, "inputShape": list(part.inputs.shape), "kernelShape": list(part.kernel.shape),
         "outputShape": list(part.output.shape), "bias": part.bias, "stride": part.stride, "padding": part.padding,
-        "dilation": part.dilation, "groups": part.groups, "border": part.border, "halved": halved,
-        "signed": bool((part.inputs < 0).any()), "top": float(np.abs(part.inputs).max(initial=0)),
-        "after": list(part.after),
+        "dilation": part.dilation, "groups": part.groups, "halved": halved, "signed": bool((part.inputs < 0).any()),
+        "top": float(np.abs(part.inputs).max(initial=0)), "after": list(part.after),
     }  # fmt: skip
     inputs = np.frombuffer(part.inputs.astype(np.float16).tobytes(), np.uint8) if halved else part.inputs
     further = {f"after{place}": maps for place, maps in enumerate(part.after.values())}
-    data = pack(header, inputs=inputs, kernel=part.kernel, output=part.output, **further, **seen, **arrays)
-    mount(_component, data, key=key, channel=on_channel, cell=on_cell)
-    return len(data)
+    return header, {"inputs": inputs, "kernel": part.kernel, "output": part.output, **further, **arrays}

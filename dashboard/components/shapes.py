@@ -51,7 +51,8 @@ def chain_of(model: Model) -> str:
     A network is taken for a chain when the arithmetic gives the size that each of these layers really had.
     """
     channels, *sides = model.size
-    rows, length = [], sides[0]
+    rows: list[str] = []
+    length = sides[0]
     for layer in model.layers:
         if not isinstance(layer.module, nn.Conv2d | nn.MaxPool2d | nn.AvgPool2d):
             continue

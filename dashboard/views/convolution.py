@@ -4,17 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import streamlit as st
+from numpy.typing import NDArray
+from torch import nn
 
 from cnnviz import Layer, Model
 from cnnviz.figures import numbers
-from dashboard import convolving, frame
+from dashboard import cache, convolving, frame
 from dashboard.address import Place, choose, chosen, whole
 from dashboard.choices import Choice
-from dashboard.components import layer_stepper, stepper
+from dashboard.components import layer_stepper, prediction_change, stepper
 from dashboard.components.by_hand import Hand, by_hand
+from dashboard.components.edit_kernel import Edit, edit_kernel
 from dashboard.components.on_network import on_network
 from dashboard.components.shapes import NOTES, SHARE, SIZE, chain_of, settings, shapes
 from dashboard.convolving import Taken
@@ -44,6 +48,15 @@ ABOUT_NETWORK = frame.About(
     ),
     "Dumoulin and Visin, A guide to convolution arithmetic, 2016, arXiv:1603.07285",
 )
+ABOUT_EDIT = frame.About(
+    "The weights of one filter are replaced and its map is worked out anew; then a private copy of the network runs "
+    "with these weights. The network itself stays as it was learned.",
+    caveats=(
+        "Presets are scaled to the length (L2 norm) of the learned kernel, so that later layers get numbers of a size "
+        "they know.",
+        "One filter of many seldom decides: a network that was trained with dropout is used to missing one.",
+    ),
+)
 ABOUT_SIZE = frame.About(
     "A window of size F slides over W cells with P cells of padding at each end, S cells at a time; with dilation D "
     "its taps stand D cells apart. It stops as often as it fits.",
@@ -59,8 +72,9 @@ ABOUT_SHARE = frame.About(
     "what it has learned in one corner it knows in every other.",
     "out · in · F · F  against  out · in · H · W",
 )
+Scores = NDArray[np.floating[Any]]
 BRIEF, LONG = 4, 8  # rows of the ledger: beside the worked example, and on the network's own part
-SENT = "cnnviz:convolution-cell"  # session state: the cell that the component was given, and the one it reported
+SENT = "cnnviz:convolution"  # session state: what the components were given to begin with, and what they reported
 
 
 @dataclass(frozen=True)
@@ -138,26 +152,36 @@ def _hand_python(hand: Hand) -> str:
 
 
 def _on_network(choice: Choice) -> None:
-    layer = _layer(choice.model)
+    layer = _stepped(choice.model)
+    if layer is not None:
+        _sum_plate(choice, layer, f"One cell of {layer.name}", LONG)
+
+
+def _stepped(model: Model) -> Layer | None:
+    """The row of convolutions, and the one that is chosen."""
+    layer = _layer(model)
     if layer is None:
-        frame.caption("Nothing to take apart:", f"{choice.model.name} has no layer of kind Conv2d.")
-        return
-    layers = [each for each in choice.model.layers if convolving.is_convolution(each)]
+        frame.caption("Nothing to take apart:", f"{model.name} has no layer of kind Conv2d.")
+        return None
+    layers = [each for each in model.layers if convolving.is_convolution(each)]
     layer_stepper(layers, layer.name, key="convolutions", label="Convolution", on_choose=_choose_layer)
-    _sum_plate(choice, layer, f"One cell of {layer.name}", LONG)
+    return layer
 
 
 def _layer(model: Model) -> Layer | None:
     """The convolution asked for; else the first with more than one input channel, where there is something to add."""
     fit = {layer.name: layer for layer in model.layers if convolving.is_convolution(layer)}
-    several = [name for name, layer in fit.items() if layer.module.weight.shape[1] > 1]
-    name = st.query_params.get("layer")
-    return fit.get(name) or fit.get(next(iter(several or fit), ""))
+    several = [name for name, layer in fit.items() if _reads_several(layer.module)]
+    return fit.get(st.query_params.get("layer", "")) or fit.get(next(iter(several or fit), ""))
+
+
+def _reads_several(module: nn.Module | None) -> bool:
+    return isinstance(module, nn.Conv2d) and module.in_channels > module.groups
 
 
 def _choose_layer(name: str) -> None:
     st.query_params["layer"] = name
-    choose(PLACES, {"channel": None, "at": None})
+    choose(PLACES, {"channel": None, "at": None, "edit": None})
 
 
 @st.fragment
@@ -167,7 +191,7 @@ def _sum_plate(choice: Choice, layer: Layer, title: str, rows: int) -> None:
     cell = _cell(part)
     with frame.plate(
         title,
-        ("" if layer.name in title else f"{layer.name}, ") + _sum_facts(part),
+        ("" if layer.name in title else f"{layer.name}, ") + _sum_facts(part) + "; largest contribution first",
         about=ABOUT_NETWORK,
         npz=lambda: {
             "inputs": part.inputs,
@@ -185,10 +209,10 @@ def _sum_plate(choice: Choice, layer: Layer, title: str, rows: int) -> None:
             layer,
             choice.image[0].numpy(),
             words={"channel": channel, "channels": layer.channels, "input": "input value"},
-            cell=_sent(cell, choice, layer, channel),
+            cell=_sent("cell", cell, (choice.model.digest, choice.image_digest, layer.name, channel)),
             rows=rows,
             key=f"ledger-{rows}",
-            on_channel=lambda number: choose(PLACES, {"channel": int(number)}),
+            on_channel=_choose_channel,
             on_cell=_keep_cell,
         )
 
@@ -202,29 +226,37 @@ def _channel(choice: Choice, layer: Layer) -> int:
     return int(outputs.reshape(len(outputs), -1).max(1).argmax())
 
 
-def _cell(part: Taken) -> tuple[int, int]:
+def _cell(part: Taken) -> Cell:
     """The cell asked for, else the one with the largest value."""
     asked = chosen(PLACES)["at"]
     if asked is not None and asked[0] < part.output.shape[0] and asked[1] < part.output.shape[1]:
-        return asked[0], asked[1]
+        return Cell(*asked)
     row, column = np.unravel_index(int(part.output.argmax()), part.output.shape)
-    return int(row), int(column)
+    return Cell(int(row), int(column))
 
 
-def _sent(cell: tuple[int, int], choice: Choice, layer: Layer, channel: int) -> tuple[int, int]:
-    """The cell to begin with: the same as last time while the component itself chose, so nothing is sent again."""
-    here = (choice.model.digest, choice.image_digest, layer.name, channel)
-    place, begun, reported = st.session_state.get(SENT, (None, cell, None))
-    if place != here or cell not in (begun, reported):
-        begun = cell
-    st.session_state[SENT] = (here, begun, reported if place == here else None)
+def _sent(name: str, now: Any, here: tuple[Any, ...]) -> Any:
+    """What the component begins with: the same as last time while the choice was its own, so nothing is sent again."""
+    kept = st.session_state.setdefault(SENT, {})
+    place, begun, reported = kept.get(name, (None, now, now))
+    if place != here or now not in (begun, reported):
+        begun = reported = now
+    kept[name] = (here, begun, reported)
     return begun
 
 
+def _reported(name: str, value: Any) -> None:
+    here, begun, _ = st.session_state[SENT][name]
+    st.session_state[SENT][name] = (here, begun, value)
+
+
+def _choose_channel(number: int) -> None:
+    choose(PLACES, {"channel": int(number), "edit": None})
+
+
 def _keep_cell(cell: list[int]) -> None:
-    here, begun, _ = st.session_state[SENT]
     row, column = (int(place) for place in cell)
-    st.session_state[SENT] = (here, begun, (row, column))
+    _reported("cell", (row, column))
     choose(PLACES, {"at": Cell(row, column)})
 
 
@@ -258,18 +290,102 @@ def _sum_facts(part: Taken) -> str:
     if part.dilation != (1, 1):
         moves.append(f"dilation {_both(part.dilation)}")
     size = numbers.shape(part.kernel.shape[1:])
-    return f"{kind}{groups}, {size}, {', '.join(moves)}; largest contribution first"
+    return f"{kind}{groups}, {size}, {', '.join(moves)}"
 
 
 def _both(pair: tuple[int, int]) -> str:
     return str(pair[0]) if pair[0] == pair[1] else numbers.shape(pair)
 
 
-def _sum_python(layer: str, channel: int, cell: tuple[int, int]) -> str:
+def _sum_python(layer: str, channel: int, cell: Cell) -> str:
     return (
         f'kernels = cnnviz.kernels(model, "{layer}")[{channel}]\n'
         f'maps = model.trace(image, keep=("{layer}",)).outputs["{layer}"][0]\n'
         f"value = maps[{channel}, {cell[0]}, {cell[1]}]"
+    )
+
+
+# c: edit the kernel
+
+
+def _edit(choice: Choice) -> None:
+    layer = _stepped(choice.model)
+    if layer is not None:
+        _edit_plates(choice, layer)
+
+
+@st.fragment
+def _edit_plates(choice: Choice, layer: Layer) -> None:
+    channel = _channel(choice, layer)
+    part = convolving.taken(choice.model, choice.image, layer, channel)
+    edit = chosen(PLACES)["edit"]
+    edit = edit if edit is not None and edit.fits(part.kernel) else None
+    kernel = part.kernel if edit is None else edit.applied(part.kernel)
+    with frame.plate(
+        f"A kernel of {layer.name}",
+        _sum_facts(part),
+        about=ABOUT_EDIT,
+        npz=lambda: {"learned": part.kernel, "edited": kernel, "map": part.output},
+        python=_edit_python(layer.name, channel, edit),
+        layer=layer.name,
+        channel=channel,
+        edit=str(edit or ""),
+    ):
+        edit_kernel(
+            part,
+            words={"layer": layer.name, "channel": channel, "channels": layer.channels},
+            edit=_sent("edit", edit, (choice.model.digest, choice.image_digest, layer.name, channel)),
+            key="edit-kernel",
+            on_channel=_choose_channel,
+            on_edit=_keep_edit,
+        )
+    after = convolving.scores_with(choice.model, choice.image, layer, channel, kernel)
+    before = cache.scores(choice.model, choice.image)
+    with frame.plate("What the network says then", choice.facts(), npz=lambda: {"learned": before, "edited": after}):
+        prediction_change(
+            before, after, choice.model.classes, key="edited-prediction", chosen=choice.target_class,
+            words=("learned kernel", "this kernel"), columns=("learned", "edited", "change"),
+        )  # fmt: skip
+        frame.caption("Look for", _edit_words(choice, before, after, edited=edit is not None))
+
+
+def _keep_edit(text: str) -> None:
+    edit = Edit.read(text) if text else None
+    _reported("edit", edit)
+    choose(PLACES, {"edit": edit})
+
+
+def _edit_words(choice: Choice, before: Scores, after: Scores, *, edited: bool) -> str:
+    """What the edit did to the answer, in one sentence."""
+    if not edited:
+        return "what a change does: the kernel above is as it was learned, so both answers are the same."
+    names, old, new = choice.model.classes, int(before.argmax()), int(after.argmax())
+    shares = [numbers.percent(float(_softmax(scores)[old])) for scores in (before, after)]
+    moved = f"**{names[old]}** goes from {shares[0]} to {shares[1]}"
+    if new != old:
+        return f"the answer, which changes: {moved}; now it says **{names[new]}**."
+    if shares[0] == shares[1]:
+        return f"the answer, which stays: {names[old]} keeps its {shares[0]}. One kernel of many seldom decides."
+    return f"the answer, which stays **{names[old]}**: it goes from {shares[0]} to {shares[1]}."
+
+
+def _softmax(scores: Scores) -> Scores:
+    exponents = np.exp(scores - scores.max())
+    return np.asarray(exponents / exponents.sum())
+
+
+def _edit_python(layer: str, channel: int, edit: Edit | None) -> str:
+    if edit is None:
+        return f'kernel = cnnviz.kernels(model, "{layer}")[{channel}]'
+    where = ":" if edit.channel is None else str(edit.channel)
+    return (
+        "import copy\nimport torch\n"
+        "network = copy.deepcopy(model.network).eval()\n"
+        "with torch.no_grad():\n"
+        f'    weight = network.get_submodule("{layer}").weight\n'
+        f"    values = torch.tensor({list(edit.values)})\n"
+        f"    weight[{channel}, {where}] = values.reshape(weight.shape[2:])\n"
+        "    scores = network(model.normalised(image))[0]"
     )
 
 
@@ -301,6 +417,7 @@ def _figure(kind: str, text: str, own: str = "") -> None:
 PARTS = {
     "hand": Part("By hand", _by_hand),
     "network": Part("On this network", _on_network),
+    "edit": Part("Edit the kernel", _edit),
     "shapes": Part("Shapes and sharing", _shapes),
 }
 
@@ -316,6 +433,7 @@ PLACES = {
     "hand": Place(Hand(), Hand.read),
     "channel": Place(None, whole(0, 100_000)),
     "at": Place(None, Cell.read),
+    "edit": Place(None, Edit.read),
     "size": Place(SIZE, settings("size")),
     "chain": Place("", settings("chain")),
     "share": Place(SHARE, settings("share")),

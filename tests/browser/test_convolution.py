@@ -236,3 +236,41 @@ def test_shapes_have_no_violation_in_either_theme(open_page: Callable[..., Visit
         visit = open_page("/convolution", "part=shapes", dark=dark, width=1024, height=768)
         visit.click("Show all")
         assert visit.axe() == []
+
+
+# Edit the kernel
+
+
+def test_a_zero_kernel_leaves_the_bias_and_changes_the_prediction(open_page: Callable[..., Visit]) -> None:
+    visit = open_page("/convolution", "part=edit&model=mnist-one-conv&layer=conv1&channel=0")
+    visit.see("the kernel above is as it was learned, so both answers are the same")
+    visit.page.locator('[data-id="preset-zero"]').click()
+    visit.page.wait_for_function("location.search.includes('edit=0~0_0')")
+    visit.settle().see(re.compile("the answer, which (stays|changes)"))
+    assert {weight for row in table(visit, "weight") for weight in row} == {"0"}
+
+
+def test_a_weight_is_typed_undone_and_done_again(open_page: Callable[..., Visit]) -> None:
+    visit = open_page("/convolution", "part=edit&model=mnist-one-conv&layer=conv1&channel=0")
+    learned = table(visit, "weight")
+    first = visit.page.locator('[data-id="weight-0-0"]')
+    first.fill("-1.5")
+    first.press("Enter")
+    assert table(visit, "weight")[0][0] == "−1.50"
+    visit.page.wait_for_function("location.search.includes('edit=0~-1.5')")
+    visit.settle().click("Undo")
+    assert table(visit, "weight") == learned
+    visit.page.wait_for_function("!location.search.includes('edit=')")
+    visit.settle().click("Redo")
+    assert table(visit, "weight")[0][0] == "−1.50"
+    visit.page.wait_for_function("location.search.includes('edit=0~-1.5')")
+    visit.settle().go("/convolution", visit.query)
+    assert table(visit, "weight")[0][0] == "−1.50"
+
+
+def test_editing_has_no_violation_in_either_theme(open_page: Callable[..., Visit]) -> None:
+    for dark in (False, True):
+        visit = open_page("/convolution", "part=edit&layer=conv2", dark=dark)
+        visit.page.locator('[data-id="preset-blur"]').click()
+        visit.page.wait_for_function("location.search.includes('edit=')")
+        assert visit.settle().axe() == []

@@ -12,6 +12,7 @@ from cnnviz import Model
 from cnnviz.convolution import Window, partial_maps
 from dashboard import convolving
 from dashboard.components.by_hand import Hand
+from dashboard.components.edit_kernel import Edit
 from dashboard.components.shapes import NOTES, SHARE, SIZE, chain_of, settings
 from tests import nets
 
@@ -118,3 +119,43 @@ def test_a_plain_network_is_told_as_the_chain_it_is():
 def test_a_network_that_is_no_chain_of_square_windows_is_not_told_as_one():
     network = nn.Sequential(nn.Conv2d(3, 4, (3, 1)), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 2))
     assert chain_of(Model(network, (3, 16, 16))) == ""
+
+
+@pytest.mark.parametrize("edit", [Edit(None, (0, -1.5, 2e-7)), Edit(12, (3,))])
+def test_an_edit_comes_back_from_its_text(edit: Edit):
+    assert Edit.read(str(edit)) == edit
+
+
+@pytest.mark.parametrize("text", ["", "a", "a~", "b~1", "-1~1", "a~nan", "a~1e9", "a~" + "_".join(["1"] * 300)])
+def test_a_text_that_is_no_edit_is_refused(text: str):
+    with pytest.raises(ValueError):
+        Edit.read(text)
+
+
+def test_an_edit_of_one_channel_leaves_the_others_alone():
+    kernel = np.ones((3, 2, 2), np.float32)
+    changed = Edit(1, (1, 2, 3, 4)).applied(kernel)
+    assert changed.tolist() == [[[1, 1], [1, 1]], [[1, 2], [3, 4]], [[1, 1], [1, 1]]]
+    assert (kernel == 1).all()
+    assert not Edit(3, (1, 2, 3, 4)).fits(kernel) and not Edit(None, (1,)).fits(kernel)
+
+
+def test_an_edited_kernel_changes_the_answer_of_a_copy_and_never_the_shared_network():
+    model, images = opened(nn.Conv2d(4, 8, 3))
+    layer, digest, before = model.layer("conv"), model.digest, model.scores(images)
+    zero = np.zeros((4, 3, 3), np.float32)
+    after = convolving.scores_with(model, images, layer, 5, zero)
+    twin = model.twin()
+    with torch.no_grad():
+        twin.conv.weight = nn.Parameter(twin.conv.weight.clone())
+        twin.conv.weight[5] = 0
+        wanted = twin(model.normalised(images))[0].numpy()
+    assert np.allclose(after, wanted, rtol=1e-6) and not np.allclose(after, before[0].numpy())
+    assert model.digest == digest and torch.equal(model.scores(images), before)
+
+
+def test_the_learned_kernel_gives_the_learned_answer():
+    model, images = opened(nn.Conv2d(4, 8, 3))
+    kernel = convolving.taken(model, images, model.layer("conv"), 2).kernel
+    same = convolving.scores_with(model, images, model.layer("conv"), 2, kernel)
+    assert np.array_equal(same, model.scores(images)[0].numpy())
