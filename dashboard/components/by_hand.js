@@ -4,6 +4,22 @@
 const POOLS = { max: "max", average: "average", global: "global average" };
 const REST = 600, BEAT = 750;   // ms: before the state is reported, between two steps of the play
 
+/* The lesson: one sentence and the state it speaks of. `first` is the first example. */
+const LESSON = [
+  ["A picture is a table of numbers, and so is a kernel. Every number here can be changed.", (first) => ({ ...first, at: 0 })],
+  ["The kernel is laid over the first corner: **four products, one sum**, and the sum is written down.", (first) => ({ ...first, at: 0 })],
+  ["The window moves on by one column, and **the same four weights** are used again.", (first) => ({ ...first, at: 1 })],
+  ["At the end of the row it begins anew, one row further down.", (first) => ({ ...first, at: 3 })],
+  ["The last stop. A window of 2 fits **three times** along 4 cells, so the map is 3 × 3.", (first) => ({ ...first, at: 8 })],
+  ["A kernel with a negative weight takes differences: it answers where the picture changes.", (first) => ({ ...first, kernel: [[1, -1], [0, 0]], at: 4 })],
+  ["**ReLU** makes every negative cell 0; the others stay as they are.", (first) => ({ ...first, kernel: [[1, -1], [0, 0]], at: 8 })],
+  ["**Max pooling** keeps the largest of each block of 2 × 2. The hatched rest is dropped, and no error tells.", (first) => ({ ...first, at: 4 })],
+  ["With **padding** the window also stops at the border: the map is 5 × 5, larger than the picture.", (first) => ({ ...first, padding: 1, at: 0 })],
+  ["With **stride** 2 the window skips every other cell: the map is half as large.", (first) => ({ ...first, stride: 2, at: 1 })],
+  ["A picture of 12 × 12 under a kernel of 3 × 3 gives 10 × 10: **12 − 3 + 1**.", (first) => ({ ...first, image: Array.from({ length: 12 }, (_, r) => Array.from({ length: 12 }, (_, c) => more(r, c))), kernel: [[1, 0, -1], [2, 0, -2], [1, 0, -1]], at: 37 })],
+];
+const more = (r, c) => (r * 7 + c * 5 + r * c) % 4;
+
 /* ---- the state as one text, as in by_hand.py ---- */
 
 const encode = ({ image, kernel, stride, padding, dilation, bias, pool, at }) =>
@@ -55,11 +71,11 @@ function pooled(map, pool) {
 }
 
 export default component((view) => {
-  let data, state, done, cells, told = null, timer = null, beat = null, width = 0, guessing = false, revealed = -1, answer = "";
-  const area = el("div"), bar = el("div", { class: "stepbar" }), settings = el("div", { class: "settings", role: "group", "aria-label": "settings" });
+  let data, state, done, cells, told = null, timer = null, beat = null, width = 0, guessing = false, revealed = -1, answer = "", lesson = 0;
+  const area = el("div"), bar = el("div", { class: "stepbar" }), settings = el("div", { class: "settings", role: "group", "aria-label": "settings" }), words = el("div", { class: "lesson" });
   new ResizeObserver(() => { if (state && Math.abs(view.root.clientWidth - width) > 1) build(); }).observe(view.root);
-  window.addEventListener("cnnviz:step", (event) => { if (view.root.isConnected) { event.preventDefault(); pause(); step(event.detail); } });
-  view.root.replaceChildren(area, bar, settings);
+  window.addEventListener("cnnviz:step", (event) => { if (view.root.isConnected) { event.preventDefault(); pause(); if (lesson) teach(lesson + event.detail); else step(event.detail); } });
+  view.root.replaceChildren(words, area, bar, settings);
 
   const stops = () => done.height * done.width;
   const clampAt = () => { state.at = Math.max(0, Math.min(stops() - 1, state.at)); };
@@ -72,7 +88,7 @@ export default component((view) => {
   function tell() {
     clearTimeout(timer);
     if (beat) return;
-    timer = setTimeout(() => { const text = encode(state); if (text !== told) view.trigger("change", (told = text)); }, REST);
+    timer = setTimeout(() => { const text = encode(state), now = text + lesson; if (now !== told) { told = now; view.trigger("change", { text, lesson }); } }, REST);
   }
 
   /* ---- changes ---- */
@@ -111,7 +127,23 @@ export default component((view) => {
   }
 
   const resized = (rows, size, fillWith) => Array.from({ length: size }, (_, r) => Array.from({ length: size }, (_, c) => rows[r]?.[c] ?? fillWith(r, c)));
-  const more = (r, c) => (r * 7 + c * 5 + r * c) % 4;
+
+  /* ---- the lesson: 0 is none ---- */
+
+  function teach(number_) {
+    lesson = Math.max(0, Math.min(LESSON.length, number_));
+    sayLesson();
+    if (lesson) set(LESSON[lesson - 1][1](decode(data.first)));
+    else tell();
+  }
+
+  function sayLesson() {
+    const button = (text, label, id, to) => el("button", { class: "sq", "aria-label": label, "data-id": id, text, disabled: to < 1 || to > LESSON.length, on: { click: () => keepFocus(view.root, () => teach(to)) } });
+    words.hidden = !lesson;
+    if (inputs) inputs.lesson.checked = lesson > 0;
+    words.replaceChildren(...(lesson ? [button("\u2190", "previous step of the lesson", "lesson-back", lesson - 1), button("\u2192", "next step of the lesson", "lesson-next", lesson + 1),
+      el("p", { "aria-live": "polite" }, el("b", { text: `${lesson} of ${LESSON.length}` }), ...rich(LESSON[lesson - 1][0]))] : []));
+  }
 
   /* ---- building ---- */
 
@@ -315,7 +347,7 @@ export default component((view) => {
     parts = { back: square("\u2190", "previous position", "back", () => { pause(); step(-1); }), next: square("\u2192", "next position", "next", () => { pause(); step(1); }),
       play: el("button", { class: "sq play", "data-id": "play", on: { click: play } }), pos: el("span", { class: "pos" }), sum: el("div", { class: "sum" }) };
     bar.replaceChildren(parts.back, parts.next, parts.play, parts.pos, parts.sum,
-      el("button", { class: "btn ghost", "data-id": "reset", text: "Reset", on: { click: () => set(decode(data.first)) } }));
+      el("button", { class: "btn ghost", "data-id": "reset", text: "Reset", on: { click: () => { lesson = 0; sayLesson(); set(decode(data.first)); } } }));
     bar.addEventListener("keydown", (event) => {
       const move = ARROWS[event.key];
       if (!move || event.target.tagName === "INPUT") return;
@@ -330,7 +362,7 @@ export default component((view) => {
   let inputs;
   function controls() {
     if (!inputs) buildSettings();
-    for (const [name, input] of Object.entries(inputs)) if (input.getRootNode().activeElement !== input) input.value = valueOf(name);
+    for (const [name, input] of Object.entries(inputs)) if (name !== "lesson" && input.getRootNode().activeElement !== input) input.value = valueOf(name);
   }
   const valueOf = (name) => (name === "image" || name === "kernel" ? state[name].length : state[name]);
 
@@ -349,19 +381,26 @@ export default component((view) => {
     const plain = (name) => whole(name, name, ...data.limits[name], (value) => set({ [name]: value }));
     const pooling = el("select", { "data-id": "set-pool", on: { change: () => set({ pool: pooling.value }) } }, Object.entries(POOLS).map(([value, text]) => el("option", { value, text })));
     const predict = el("input", { type: "checkbox", "data-id": "predict", on: { change: () => { guessing = predict.checked; revealed = -1; pause(); mark(); } } });
+    const lessons = el("input", { type: "checkbox", "data-id": "lesson", on: { change: () => teach(lessons.checked ? 1 : 0) } });
     settings.replaceChildren(
       whole("image", "image side", 2, data.image, (n) => set({ image: resized(state.image, n, more) })),
       whole("kernel", "kernel side", 1, data.kernel, (n) => set({ kernel: resized(state.kernel, n, (r, c) => (r === c ? 1 : 0)) })),
       plain("stride"), plain("padding"), plain("dilation"), whole("bias", "bias", -99, 99, (n) => set({ bias: Math.round(100 * n) / 100 })),
-      el("label", {}, "pooling", pooling), el("label", {}, predict, "predict the next number"));
+      el("label", {}, "pooling", pooling), el("label", {}, predict, "predict the next number"),
+      el("label", {}, lessons, "lesson"));
     inputs.pool = pooling;
+    inputs.lesson = lessons;
+    sayLesson();
   }
 
   return (fresh) => {
     data = fresh;
-    if (state && (fresh.text === told || fresh.text === encode(state))) return build();
+    const now = fresh.text + fresh.lesson;
+    if (state && (now === told || now === encode(state) + lesson)) return build();
     state = decode(fresh.text);
-    told = fresh.text;
+    lesson = fresh.lesson;
+    told = now;
     build();
+    sayLesson();
   };
 });

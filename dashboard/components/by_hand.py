@@ -19,6 +19,7 @@ from dashboard.components.kit import Handler, define, mount, pack
 _component = define("by_hand")
 POOLS = ("max", "average", "global")
 LARGEST_IMAGE, LARGEST_KERNEL, LARGEST_NUMBER = 12, 5, 99
+STEPS = 11  # of the lesson
 LIMITS = {"stride": (1, 5), "padding": (0, 4), "dilation": (1, 3)}
 Rows = tuple[tuple[float, ...], ...]
 _NUMBER = re.compile(r"-?\d{1,2}(\.\d{1,2})?")
@@ -82,10 +83,14 @@ class Hand:
         return global_average(maps)[None] if self.pool == "global" else pool(maps, self.pool, rows=Window(2, 2))[0]
 
 
-def by_hand(hand: Hand, *, key: str, on_change: Handler) -> None:
-    """Show the worked example. `on_change(text)` is called with the new state once the person's hand rests."""
+def by_hand(hand: Hand, *, lesson: int = 0, key: str, on_change: Handler) -> None:
+    """Show the worked example, at a step of the lesson (1 to `STEPS`; 0 is none).
+
+    `on_change({"text", "lesson"})` is called with the new state once the person's hand rests.
+    """
     header: dict[str, Any] = {
-        "text": hand.text, "first": Hand().text, "limits": LIMITS, "image": LARGEST_IMAGE, "kernel": LARGEST_KERNEL,
+        "text": hand.text, "lesson": lesson, "first": Hand().text, "limits": LIMITS,
+        "image": LARGEST_IMAGE, "kernel": LARGEST_KERNEL,
     }  # fmt: skip
     mount(_component, pack(header), key=key, change=on_change)
 

@@ -136,7 +136,7 @@ export default component((view) => {
   }
 
   function maps() {
-    const [rows, columns] = data.outputShape, fit = (SIDE * view.scale) / Math.max(rows, columns), cell = fit >= 1 ? Math.floor(fit) : fit;
+    const [rows, columns] = data.outputShape, fit = ((view.root.clientWidth > 760 * view.scale ? SIDE : 126) * view.scale) / Math.max(rows, columns), cell = fit >= 1 ? Math.floor(fit) : fit;
     const one = (title, part) => {
       parts[part] = el("canvas", { role: "img" });
       return el("div", {}, el("h3", { text: title }), ruled(parts[part], { width: columns, height: rows, cell }).element);

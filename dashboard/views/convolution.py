@@ -12,12 +12,15 @@ from numpy.typing import NDArray
 from torch import nn
 
 from cnnviz import Layer, Model
+from cnnviz.convolution import Window, convolve
 from cnnviz.figures import numbers
+from cnnviz.figures.scales import scale_for
+from cnnviz.figures.sheet import Key, captioned, labelled_mosaic
 from dashboard import cache, convolving, frame
 from dashboard.address import Place, choose, chosen, whole
 from dashboard.choices import Choice
 from dashboard.components import layer_stepper, prediction_change, stepper
-from dashboard.components.by_hand import Hand, by_hand
+from dashboard.components.by_hand import STEPS, Hand, by_hand
 from dashboard.components.edit_kernel import Edit, edit_kernel
 from dashboard.components.on_network import on_network
 from dashboard.components.shapes import NOTES, SHARE, SIZE, chain_of, settings, shapes
@@ -124,11 +127,11 @@ def _hand_plate() -> None:
         python=_hand_python(hand),
         state=hand.text,
     ):
-        by_hand(hand, key="by-hand", on_change=_keep_hand)
+        by_hand(hand, lesson=chosen(PLACES)["lesson"], key="by-hand", on_change=_keep_hand)
 
 
-def _keep_hand(text: str) -> None:
-    choose(PLACES, {"hand": Hand.read(text)})
+def _keep_hand(state: dict[str, Any]) -> None:
+    choose(PLACES, {"hand": Hand.read(state["text"]), "lesson": int(state["lesson"])})
 
 
 def _hand_python(hand: Hand) -> str:
@@ -193,6 +196,7 @@ def _sum_plate(choice: Choice, layer: Layer, title: str, rows: int) -> None:
         title,
         ("" if layer.name in title else f"{layer.name}, ") + _sum_facts(part) + "; largest contribution first",
         about=ABOUT_NETWORK,
+        png=lambda: _maps_png(f"{layer.name}, channel {channel}", choice, {"the map": part.output}),
         npz=lambda: {
             "inputs": part.inputs,
             "kernel": part.kernel,
@@ -325,6 +329,7 @@ def _edit_plates(choice: Choice, layer: Layer) -> None:
         f"A kernel of {layer.name}",
         _sum_facts(part),
         about=ABOUT_EDIT,
+        png=lambda: _maps_png(f"{layer.name}, channel {channel}", choice, _both_maps(part, kernel)),
         npz=lambda: {"learned": part.kernel, "edited": kernel, "map": part.output},
         python=_edit_python(layer.name, channel, edit),
         layer=layer.name,
@@ -347,6 +352,31 @@ def _edit_plates(choice: Choice, layer: Layer) -> None:
             words=("learned kernel", "this kernel"), columns=("learned", "edited", "change"),
         )  # fmt: skip
         frame.caption("Look for", _edit_words(choice, before, after, edited=edit is not None))
+
+
+def _both_maps(part: Taken, kernel: Scores) -> dict[str, Scores]:
+    """The map with the learned kernel and the one with `kernel` (C, kh, kw), each (h, w)."""
+    rows, columns = (
+        Window(size, stride, padding, dilation)
+        for size, stride, padding, dilation in zip(
+            kernel.shape[1:], part.stride, part.padding, part.dilation, strict=True
+        )
+    )
+    delta = np.asarray(kernel - part.kernel, float)
+    moved = [place for place, change in enumerate(delta) if change.any()]
+    changed = convolve(part.inputs[moved], delta[None, moved], rows=rows, columns=columns)[0] if moved else 0
+    height, width = part.output.shape
+    return {"learned kernel": part.output, "this kernel": part.output + np.asarray(changed)[..., :height, :width]}
+
+
+def _maps_png(title: str, choice: Choice, maps: dict[str, Scores]) -> bytes:
+    """Maps side by side on one scale, as a picture to keep."""
+    values = np.stack(list(maps.values())).astype(np.float32)
+    scale = scale_for(values, signed=True, per="layer")
+    labels = [(name, numbers.short(float(each.max()), 2)) for name, each in maps.items()]
+    mosaic = labelled_mosaic(values, scale, labels, columns=len(maps), cell=max(1, 224 // max(values.shape[1:])))
+    key = Key("value before activation, no unit; under each map its largest", scale)
+    return captioned(mosaic, title, facts=choice.facts(), key=key)
 
 
 def _keep_edit(text: str) -> None:
@@ -431,6 +461,7 @@ def _part(text: str) -> str:
 PLACES = {
     "part": Place("hand", _part),
     "hand": Place(Hand(), Hand.read),
+    "lesson": Place(0, whole(0, STEPS)),
     "channel": Place(None, whole(0, 100_000)),
     "at": Place(None, Cell.read),
     "edit": Place(None, Edit.read),

@@ -1,5 +1,6 @@
 """The page of convolution, in a browser: every number on it is worked out there."""
 
+import importlib
 import re
 from collections.abc import Callable
 
@@ -11,6 +12,7 @@ from cnnviz.convolution import Window
 from dashboard import gallery
 from tests.browser.visit import Visit
 
+by_hand = importlib.import_module("dashboard.components.by_hand")
 RESULT = [["2", "5", "1"], ["2", "2", "3"], ["2", "3", "4"]]
 
 
@@ -95,6 +97,20 @@ def test_the_next_number_can_be_predicted(open_page: Callable[..., Visit]) -> No
     visit.page.locator('[data-id="guess"]').fill("3")
     visit.page.keyboard.press("Enter")
     assert table(visit, "map")[1][2] == "3"
+
+
+def test_the_lesson_is_walked_with_the_keyboard_and_every_step_is_a_link(open_page: Callable[..., Visit]) -> None:
+    visit = open_page("/convolution")
+    visit.page.locator('[data-id="lesson"]').check()
+    visit.see("A picture is a table of numbers")
+    visit.page.locator('[data-id="lesson-next"]').focus()
+    for _ in range(by_hand.STEPS - 1):
+        visit.page.keyboard.press("Enter")
+    visit.see("A picture of 12 × 12 under a kernel of 3 × 3 gives 10 × 10")
+    assert len(table(visit, "map")) == 10
+    visit.page.wait_for_function("location.search.includes('lesson=11')")
+    visit.settle().go("/convolution", visit.query).see("11 of 11")
+    assert visit.axe() == []
 
 
 def test_a_broken_link_opens_the_first_example(open_page: Callable[..., Visit]) -> None:

@@ -1,6 +1,7 @@
 """The page of convolution from the server's side: what an address may hold, and what the downloads say."""
 
 import importlib
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ from dashboard import convolving
 from dashboard.components.by_hand import Hand
 from dashboard.components.edit_kernel import Edit
 from dashboard.components.shapes import NOTES, SHARE, SIZE, chain_of, settings
+from dashboard.views import convolution as page
 from tests import nets
 
 on_network = importlib.import_module("dashboard.components.on_network")
@@ -159,3 +161,18 @@ def test_the_learned_kernel_gives_the_learned_answer():
     kernel = convolving.taken(model, images, model.layer("conv"), 2).kernel
     same = convolving.scores_with(model, images, model.layer("conv"), 2, kernel)
     assert np.array_equal(same, model.scores(images)[0].numpy())
+
+
+@pytest.mark.parametrize("how", [{}, {"groups": 2, "stride": 2, "padding": 1}], ids=str)
+def test_the_picture_of_an_edit_holds_the_map_that_the_edited_network_gives(how: dict):
+    model, images = opened(nn.Conv2d(4, 8, 3, **how))
+    part = convolving.taken(model, images, model.layer("conv"), 5)
+    kernel = Edit(0, tuple(range(9))).applied(part.kernel)
+    maps = page._both_maps(part, kernel)
+    wanted = functional.conv2d(
+        torch.tensor(part.inputs)[None], torch.tensor(kernel)[None], torch.tensor([part.bias]),
+        part.stride, part.padding,
+    )  # fmt: skip
+    assert np.allclose(maps["this kernel"], wanted[0, 0].numpy(), atol=1e-4)
+    choice = SimpleNamespace(facts=lambda: "facts")
+    assert page._maps_png("title", choice, maps).startswith(b"\x89PNG")
