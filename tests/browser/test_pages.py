@@ -201,7 +201,7 @@ def test_a_plate_is_saved_as_picture_and_as_arrays(open_page: Opening) -> None:
         visit.page.get_by_role("button", name="npz of figure 1").click()
     content = Path(arrays.value.path()).read_bytes()
     manifest = json.loads(zipfile.ZipFile(io.BytesIO(content)).read("manifest.json"))
-    assert manifest["image"] == "MNIST train 718" and manifest["target"] == "class:4"
+    assert manifest["image"] == "MNIST train 4438" and manifest["target"] == "class:4"
     assert len(manifest["model_digest"]) == 16 and "torch" in manifest["versions"]
 
 

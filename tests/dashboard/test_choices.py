@@ -60,8 +60,17 @@ def test_the_first_visit_needs_no_choice(at_address: Callable[..., AppTest]) -> 
     assert choice.model.name == FIRST
     assert choice.image.shape == (1, *choice.model.size)
     assert choice.target == cnnviz.Class(choice.predicted)
-    assert choice.picture.title == "MNIST train 718" and choice.class_name(choice.true_label or 0) == "4"
+    assert choice.picture.title == "MNIST train 4438" and choice.class_name(choice.true_label or 0) == "4"
     assert notices(app) == [] and not app.query_params
+
+
+@pytest.mark.parametrize("name", ["mnist-two-conv", "mnist-one-conv"])
+def test_the_first_picture_is_one_that_leaves_the_network_undecided(
+    at_address: Callable[..., AppTest], name: str
+) -> None:
+    choice = chosen(at_address(model=name))
+    assert 0.5 < choice.probabilities[choice.predicted] < 0.9 and choice.probabilities[choice.runner_up] > 0.1
+    assert {choice.class_name(choice.predicted), choice.class_name(choice.runner_up)} == {"4", "9"}
 
 
 def test_scores_are_those_of_the_model_on_the_image(at_address: Callable[..., AppTest]) -> None:
@@ -149,7 +158,7 @@ def test_a_picture_nobody_chose_makes_room_for_one_that_fits(at_address: Callabl
     app.selectbox(key="model").set_value("efficientnet-lite0").run()
     assert chosen(app).picture.title == gallery.FIRST_PHOTO and chosen(app).image.shape == (1, 3, 224, 224)
     app.selectbox(key="model").set_value(FIRST).run()
-    assert chosen(app).picture.title == "MNIST train 718"
+    assert chosen(app).picture.title == "MNIST train 4438"
 
 
 def test_a_picture_that_was_chosen_stays_with_another_model(at_address: Callable[..., AppTest]) -> None:
