@@ -15,6 +15,7 @@ from torch import Tensor
 
 from cnnviz import Model
 from cnnviz.attribution import METHODS, Facts, Range, explained
+from cnnviz.attribution.explanation import LITTLE_CHANGE
 from cnnviz.diagnosis import diagnose
 from cnnviz.errors import CnnvizError
 from cnnviz.figures import numbers
@@ -68,7 +69,8 @@ def short_fact(facts: Facts) -> str:
     if facts.rectifiers is not None:
         words.append(_rectified(facts.rectifiers.guided, facts.rectifiers.left_alone))
     if facts.gap is not None:
-        words.append(f"completeness gap {numbers.percent(float(np.max(facts.gap)))}")
+        little = " of a change near 0" if LITTLE_CHANGE in facts.notes else ""
+        words.append(f"completeness gap {numbers.percent(float(np.max(facts.gap)))}{little}")
     if facts.layer is not None:
         words.append(f"from {facts.layer}")
     return "; ".join(words)

@@ -22,6 +22,13 @@ if TYPE_CHECKING:
     from cnnviz.attribution.method import Method
 
 
+CLOSE_ENOUGH = 0.01  # completeness gap, as a share of the difference of scores
+LITTLE_CHANGE = (
+    "The score is nearly the same for the baseline and for the image; a gap measured against so small a change is "
+    "large even where the values are right."
+)
+
+
 @dataclass(frozen=True)
 class Facts:
     """What a reader of the maps must know; what a method does not measure is None.
@@ -44,7 +51,7 @@ class Facts:
             lines.append(f"The map comes from layer {self.layer} and is enlarged to the image.")
         if self.gap is not None:
             worst = float(np.max(self.gap))
-            verdict = "which is close enough" if worst <= 0.01 else "which is too far: take more steps"
+            verdict = "which is close enough" if worst <= CLOSE_ENOUGH else "which is too far: take more steps"
             lines.append(f"The values add up to the difference of scores within {worst:.2%}, {verdict}.")
         return (*lines, *self.notes)
 

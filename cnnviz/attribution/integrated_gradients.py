@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
-from cnnviz.attribution.explanation import Attribution, Facts
+from cnnviz.attribution.explanation import CLOSE_ENOUGH, LITTLE_CHANGE, Attribution, Facts
 from cnnviz.attribution.gradient import mean_gradient, target_values
 from cnnviz.attribution.method import at_once, method, one_each
 from cnnviz.attribution.options import Choice, Range
@@ -65,8 +65,15 @@ def integrated_gradients(
     values = (images - start) * slopes
     score, before = target_values(model, images, target), target_values(model, start, target)
     same = bool((images == start).flatten(1).all(1).any())
-    facts = Facts(score=score, gap=completeness_gap(values, score - before), notes=(_AS_BASELINE,) if same else ())
-    return Attribution(values, facts)
+    gap = completeness_gap(values, score - before)
+    notes = (_AS_BASELINE,) * same + (LITTLE_CHANGE,) * _is_little(values, score - before, gap)
+    return Attribution(values, Facts(score=score, gap=gap, notes=notes))
+
+
+def _is_little(values: Tensor, change: NDArray[Any], gap: NDArray[Any]) -> bool:
+    """Whether a gap is large only because next to nothing changed: under 5 % of what the pixels move to and fro."""
+    moved = values.flatten(1).abs().double().sum(1).cpu().numpy()
+    return bool(((gap > CLOSE_ENOUGH) & (np.abs(change) < 0.05 * moved)).any())
 
 
 def completeness_gap(values: Tensor, change: NDArray[Any]) -> NDArray[np.floating[Any]]:

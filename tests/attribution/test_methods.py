@@ -11,6 +11,7 @@ from torch.nn import functional as F
 
 import cnnviz
 from cnnviz import METHODS, Channel, Class, Difference, Model, Neuron, Sum, WholeLayer, explain, explained
+from cnnviz.attribution.explanation import LITTLE_CHANGE
 from tests.attribution.nets import SPELLINGS, Small, images, relative_error, seeded, small
 
 GRADIENTS = ("saliency", "input_x_gradient", "smoothgrad", "integrated_gradients", "guided_backprop", "deconvnet")
@@ -119,6 +120,20 @@ def test_integrated_gradients_add_up_to_the_change_of_the_score():
     gap = abs(answer.values.sum((1, 2, 3)) - (change[:, 0] - change[:, 1]).numpy())
     assert np.allclose(gap / abs(change[:, 0] - change[:, 1]).numpy(), answer.facts.gap, atol=1e-4)
     assert any("add up to the difference" in sentence for sentence in answer.sentences)
+
+
+def test_a_large_gap_over_a_change_near_nothing_is_said_to_be_just_that():
+    class Rivals(nn.Module):
+        """One score: what the left pixel gives the right one takes away, by another curve."""
+
+        def forward(self, x):
+            return (torch.tanh(3 * x[..., 0]) - torch.tanh(5 * x[..., 1])).flatten(1)
+
+    model = Model(Rivals(), (1, 1, 2))
+    both, left = torch.tensor([[[[1.0, 1.0]]], [[[1.0, 0.0]]]]).split(1)
+    told = [explained("integrated_gradients", model, x, 0, steps=4).facts for x in (both, left)]
+    assert told[0].gap > 1 and LITTLE_CHANGE in told[0].notes
+    assert LITTLE_CHANGE not in told[1].notes
 
 
 def test_the_mean_baseline_is_the_colour_that_normalisation_makes_zero():
