@@ -152,13 +152,17 @@ def _relu_on_scores(look: _Look) -> Cause | None:
     if step is None or step.name not in _RECTIFIERS or index is None or look.trace.scores[0, index] > 0:
         return None
     before = look.layer_before(step)
-    stands = f" and stands at {float(look.outputs[before.name][0, index].detach()):.3g} before it" if before else ""
+    stands = f" and stands at {_number(look.outputs[before.name][0, index])} before it" if before else ""
     instead = f'explain Channel("{before.name}", {index}) instead' if before else "take it away"
     return Cause(
         "ReLU on scores",
         f"The network ends in a ReLU: class {index} has score 0{stands}, so its gradient is exactly 0.",
         f"Take the last ReLU away and train again, or {instead}.",
     )
+
+
+def _number(value: Tensor) -> str:
+    return f"{float(value.detach()):.3g}".replace("-", "\N{MINUS SIGN}")
 
 
 def _one_class(look: _Look) -> Cause | None:

@@ -49,7 +49,7 @@ def test_a_relu_on_the_scores_is_named_with_the_value_before_it():
     (cause,) = diagnose(model, images(1), 1)
     before = float(model.trace(images(1), keep=("2",)).outputs["2"][0, 1])
     assert cause.name == "ReLU on scores"
-    assert f"{before:.3g}" in cause.sentence and before < 0
+    assert f"stands at \N{MINUS SIGN}{-before:.3g} before it" in cause.sentence and before < 0
     assert 'Channel("2", 1)' in cause.remedy
     assert not explained("saliency", model, images(1), Channel("2", 1)).blank.any()
 

@@ -51,6 +51,11 @@ def span(first: int, end: int) -> str:
     return str(first) if end - first == 1 else f"{first}{DASH}{end - 1}"
 
 
+def lines(word: str, first: int, end: int) -> str:
+    """The same with its noun in the right number: "rows 17–24", or "row 17" where it is one."""
+    return f"{word}{'s' * (end - first != 1)} {span(first, end)}"
+
+
 def listing(words: list[str]) -> str:
     """ "a", "a and b", "a, b and c"."""
     return " and ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words)

@@ -132,6 +132,7 @@ function short(value, digits = 3) {
 const reading = (value) => (value === 0 || Math.abs(value) >= 0.1 ? fixed(value, 2) : short(value));
 
 const percent = (share) => (share > 0 && share < 0.0005 ? "<\u00a00.1" : fixed(100 * share, 1));
+const lines = (word, first, end) => `${word}${end - first === 1 ? "" : "s"} ${span(first, end)}`;
 const span = (first, end) => (end - first === 1 ? String(first) : `${first}${DASH}${end - 1}`);
 
 function tickText(value, top) {

@@ -29,7 +29,7 @@ export default component((view) => {
   function place() {
     const [t, l, b, r] = box, s = cell / data.picture.by;
     Object.assign(parts.held.style, { left: `${22 + l * s}px`, top: `${22 + t * s}px`, width: `${(r - l) * s}px`, height: `${(b - t) * s}px` });
-    parts.held.setAttribute("aria-label", `patch over rows ${span(t, b)}, columns ${span(l, r)}; arrow keys move it, Shift and arrows resize it`);
+    parts.held.setAttribute("aria-label", `patch over ${lines("row", t, b)}, ${lines("column", l, r)}; arrow keys move it, Shift and arrows resize it`);
     const w = r - l, h = b - t, image = new ImageData(w, h), plane = data.height * data.width, c = data.channels;
     for (let y = 0; y < h; y++) {
       for (let x = 0; x < w; x++) {
@@ -42,7 +42,7 @@ export default component((view) => {
     parts.canvas.height = h;
     parts.canvas.getContext("2d").putImageData(image, 0, 0);
     parts.marks.replaceChildren(...brackets(0, 0, w * s, h * s));
-    parts.where.textContent = `rows ${span(t, b)}, columns ${span(l, r)}`;
+    parts.where.textContent = `${lines("row", t, b)}, ${lines("column", l, r)}`;
   }
 
   function pull(event, kind) {

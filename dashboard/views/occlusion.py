@@ -16,7 +16,7 @@ from cnnviz import FILLS, Channel, Class, Difference, Sweep
 from cnnviz.figures import numbers, scales, theme
 from cnnviz.figures import occlusion as figures
 from cnnviz.figures.sheet import captioned
-from dashboard import cache, frame, layers, sweeping
+from dashboard import cache, explaining, frame, layers, sweeping
 from dashboard.address import Place, choose, chosen
 from dashboard.choices import Choice, label_of
 from dashboard.components.patch import class_rows, patch
@@ -149,7 +149,7 @@ def _hand_held(choice: Choice, asked: Experiment, work: Any) -> None:
         scores = cache.scores(choice.model, masked)
         with frame.plate(
             "Hand-held",
-            "drag the patch or its handle, or use the arrow keys (with Shift: its size)",
+            "drag the patch or its handle; arrow keys move it, with Shift resize it",
             about=ABOUT_HAND,
             npz=lambda: {"image": masked.numpy(), "scores": scores, "clean": choice.scores, "patch": np.array(box)},
             python=_python_patch(asked, box),
@@ -353,8 +353,10 @@ def _facts(shown: Shown) -> str:
     words = [f"{sweep.windows:,} positions, stride {down if down == right else f'{down} × {right}'}"]
     if not shown.work.over:
         words = [f"{found.done:,} of {found.of:,} positions"]
-    if sweep.engine == "delta" or sweep.saving > 1.05:
+    if sweep.saving > 1.05:
         words.append(f"computed by what changes: {numbers.short(sweep.saving, 2)} times less arithmetic")
+    elif sweep.engine == "delta":
+        words.append("computed by what changes")
     else:
         words.append("computed by the whole network for each")
     if sweep.precision == "fast" and sweep.deviation is not None:
@@ -413,7 +415,10 @@ def caption(shown: Shown) -> str:
     row, column = np.unravel_index(worst, sweep.drop.shape)
     drop = float(sweep.drop.max())
     if drop <= 0 and sweep.drop.min() >= 0:
-        return f"**Nothing to see:** no patch of this size changes the {shown.what} of {shown.name} at all."
+        why = explaining.why_blank(choice.model, choice.image, choice.target)
+        return " ".join(
+            (f"**Nothing to see:** no patch of this size changes the {shown.what} of {shown.name} at all.", *why[:1])
+        )
     if drop <= 0:
         return f"**Nothing is needed:** every patch raises the {shown.what} of {shown.name}, or leaves it as it is."
     said = choice.predicted
@@ -443,6 +448,8 @@ def _about_total(shown: Shown, worst: int) -> str:
     lowest = int(total.score.argmin())
     share = float(total.score.flat[worst]) / total.clean_score
     name = f"channel {shown.asked.unit.channel} in **c**"
+    if share >= 1:
+        return f" There {name} loses nothing of its total: what a map answers to is not yet a reason."
     if lowest != worst and share > 0.8:
         return f" There {name} keeps {numbers.percent(share)} of its total: a strong activation is not yet a reason."
     return f" There {name} is left with {numbers.percent(share)} of its total."
@@ -451,7 +458,7 @@ def _about_total(shown: Shown, worst: int) -> str:
 def _where(sweep: Sweep, flat: int) -> str:
     row, column = divmod(flat, len(sweep.columns))
     top, left, bottom, right = sweep.box(row, column)
-    return f"rows {numbers.span(top, bottom)}, columns {numbers.span(left, right)}"
+    return f"{numbers.lines('row', top, bottom)}, {numbers.lines('column', left, right)}"
 
 
 def _softmax(scores: NDArray[Any]) -> NDArray[np.float32]:

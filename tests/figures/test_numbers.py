@@ -37,6 +37,8 @@ def test_a_tiny_probability_is_not_called_zero():
 def test_rows_are_named_by_first_and_last():
     assert numbers.span(17, 25) == "17–24"
     assert numbers.span(3, 4) == "3"
+    assert numbers.lines("row", 17, 25) == "rows 17–24"
+    assert numbers.lines("column", 3, 4) == "column 3"
 
 
 def test_a_list_ends_with_and():
