@@ -39,6 +39,7 @@ RULES = {
 }
 SHOWS = one_of("signed", "colour", "magnitude")
 STRONGEST = 8
+STRONGEST_TITLE = "Where it fires most"
 CEILINGS = ("relu6", "hardtanh", "clamp", "hardsigmoid", "sigmoid", "tanh")
 BATCH = 32
 ABOUT = About(
@@ -257,7 +258,7 @@ def _hint(choice: Choice, layer: Layer | None) -> str:
     if layer is None:
         return "This network has no layer with rows and columns to pick a neuron from."
     shown, count = min(32, layer.shape[0]), layer.shape[0]
-    some = f"the {shown} strongest of {count} channels" if shown < count else f"all {count} channels, strongest first"
+    some = f"the {shown} strongest of {count:,} channels" if shown < count else f"all {count} channels, strongest first"
     return f"{some}, one scale for the layer; click a cell to make it the target"
 
 
@@ -441,12 +442,15 @@ def _strongest_plate(choice: Choice, sample: Sample, work: Work, target: Any) ->
     if work.part is None:
         if work.state == "failed":
             frame.caption("Nothing to draw:", work.problem)
+        else:
+            with frame.plate(STRONGEST_TITLE, _looking(sample, 0), about=ABOUT_STRONGEST):
+                frame.caption("Computing:", "the first pictures appear in a moment.")
         return
     seen, best, maps = work.part
     name = f"{target.layer}, channel {target.channel}" if isinstance(target, Neuron | Channel) else target_words(choice)
     with frame.plate(
-        "Where it fires most",
-        f"{name}: the best {len(best)} of {seen:,} of {len(sample.positions):,} pictures, {sample.title}",
+        STRONGEST_TITLE,
+        f"{name}: the best {len(best)} of {_looking(sample, seen)}",
         about=ABOUT_STRONGEST,
         npz=None if maps is None else lambda: _strongest_arrays(sample, best, maps),
         data=sample.data,
@@ -461,6 +465,12 @@ def _strongest_plate(choice: Choice, sample: Sample, work: Work, target: Any) ->
             caption=_strongest_caption(choice, sample, best),
             key="exemplars",
         )
+
+
+def _looking(sample: Sample, seen: int) -> str:
+    """How many pictures were looked at, of how many, of what."""
+    count = len(sample.positions)
+    return (f"{count:,}" if seen == count else f"{seen:,} of {count:,}") + f" pictures, {sample.title}"
 
 
 def _item(model: Model, sample: Sample, target: Any, found: tuple[Exemplar, NDArray[np.float32] | None]) -> Item:
@@ -491,7 +501,13 @@ def _strongest_caption(choice: Choice, sample: Sample, best: tuple[Exemplar, ...
     if not best or best[0].value <= 0:
         return f"**Nothing to see:** it is above 0 on none of {len(sample.positions):,} pictures."
     last = best[-1].value / best[0].value
+    if last < 0.5:
+        return (
+            f"**Look for** the first of these: the others excite this number far less, the weakest of them reaches "
+            f"{numbers.percent(last)} of the strongest. {len(sample.positions):,} pictures may be too few to find more."
+        )
+    pictures = "cuts" if best[0].cell is not None else "pictures"
     return (
-        f"**Look for** what these cuts have in common: that is the pattern this number answers to. The weakest of them "
-        f"still reaches {numbers.percent(last)} of the strongest."
+        f"**Look for** what these {pictures} have in common: that is the pattern this number answers to. The weakest "
+        f"of them still reaches {numbers.percent(last)} of the strongest."
     )
