@@ -297,7 +297,7 @@ export default component((view) => {
     const at = probe ?? maps.order(map)[0], row = Math.floor(at / data.width), column = at % data.width;
     const order = maps.order(map), rank = order.indexOf(at) + 1;
     const pixel = planesOfPixel(at);
-    const rows = [[probe === null ? "strongest pixel" : "pixel", `row ${row}, column ${column}`], ["value", signedText(values[at])]];
+    const rows = [[probe === null && map.peak ? "strongest pixel" : "pixel", `row ${row}, column ${column}`], ["value", signedText(values[at])]];
     const detail = data.detail && data.detail.method === map.method && data.detail.target === map.target && data.arrays.detail;
     if (detail && data.detail.channels > 1) rows.push(["red, green, blue", [0, 1, 2].map((c) => signedText(detail[c * values.length + at])).join(" · ")]);
     rows.push(["rank", map.peak ? `${rank.toLocaleString("en")} of ${values.length.toLocaleString("en")} (top ${percent(rank / values.length)}${THIN}%)` : "all equal"], ["picture", pixel]);

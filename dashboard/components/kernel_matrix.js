@@ -240,7 +240,7 @@ export default component((view) => {
 
   function numberMatrix() {
     const { numbers: values, height, width, limit } = data.readout, most = Math.max(height, width);
-    const side = most <= 3 ? 46 : most <= 5 ? 38 : most <= 7 ? 36 : Math.max(4, Math.floor(260 / most));
+    const side = most <= 7 ? Math.round((most <= 3 ? 46 : most <= 5 ? 38 : 36) * rootScale()) : Math.max(4, Math.floor(260 / most));
     const exact = Float32Array.from(values, (value) => (value === null ? NaN : value)), level = levels(exact, -limit, limit);
     const colours = table("diverging", view.mode);
     const cellOf = (value, i) => {

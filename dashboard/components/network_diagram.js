@@ -26,13 +26,20 @@ export default component((view) => {
   };
   const widthOf = ({ side, shape }) => (side ? 2 + 3.2 * steps(shape[0]) : 6);
 
+  /* Under boxes that stand close the shapes are set without spaces, or left to the table below. */
+  function shapesThatFit(rows, slot) {
+    const letter = 0.34 * parseFloat(getComputedStyle(document.documentElement).fontSize);
+    const fit = (texts, width) => Math.max(...texts.map((text) => text.length)) * width < slot && texts;
+    return fit(rows.map((r) => shapeOf(r.shape)), letter) || fit(rows.map((r) => r.shape.join(TIMES)), 1.2 * letter) || rows.map(() => "");
+  }
+
   function plan(room) {
     const rows = data.rows.map((_, place) => row(place)), natural = rows.map(widthOf);
     const picture = Math.min(96, Math.round(room / 9)), space = room - picture - 44;
     const total = natural.reduce((a, b) => a + b, 0), few = rows.length <= 14;
     if (few) {
       const slot = Math.min(space / rows.length, 110), factor = Math.min(2.4, (slot * 0.7) / Math.max(...natural));
-      return { rows, picture, few, width: room, places: natural.map((w, i) => ({ x: picture + 22 + i * slot + (slot - w * factor) / 2, w: w * factor })) };
+      return { rows, picture, few, shapes: shapesThatFit(rows, slot), width: room, places: natural.map((w, i) => ({ x: picture + 22 + i * slot + (slot - w * factor) / 2, w: w * factor })) };
     }
     const gap = rows.length > 120 ? 1 : GAP, factor = Math.max(0.08, Math.min(1.2, (space - gap * rows.length) / total));
     let x = picture + 22;
@@ -46,7 +53,7 @@ export default component((view) => {
 
   function silhouette() {
     if (!root.clientWidth) return;                              // a page that is being left has no room for anything
-    const { rows, picture, few, width, places } = plan(root.clientWidth), chosen = at(), roofs = data.shortcuts.length ? 30 : 8;
+    const { rows, picture, few, width, places, shapes } = plan(root.clientWidth), chosen = at(), roofs = data.shortcuts.length ? 30 : 8;
     const middle = roofs + BODY / 2, floor = roofs + BODY;
     const boxes = rows.map((r, i) => {
       const h = heightOf(r), { x, w } = places[i];
@@ -55,7 +62,7 @@ export default component((view) => {
         sv("rect", { x: x - 1, y: roofs, width: w + 2, height: BODY + (few ? 36 : 0), fill: "transparent" }),
         sv("rect", { class: "body", x, y: middle - h / 2, width: w, height: h }),
         ...(few ? [sv("text", { class: "nm", x: x + w / 2, y: floor + 18, "text-anchor": "middle", text: r.name }),
-          sv("text", { x: x + w / 2, y: floor + 35, "text-anchor": "middle", text: shapeOf(r.shape) })] : []));
+          sv("text", { x: x + w / 2, y: floor + 35, "text-anchor": "middle", text: shapes[i] })] : []));
     });
     const old = root.querySelector(".silhouette"), scroll = old.scrollLeft;
     const svg = sv("svg", { width, height: floor + (few ? 42 : 24), role: "img", "aria-label": data.legend },
