@@ -254,7 +254,7 @@ def _epoch(name: str) -> int | None:
     changed = st.session_state.get(LAST_MODEL) not in (None, name)
     if st.session_state.get("epoch", last) not in stops or (changed and "epoch" not in st.query_params):
         st.session_state["epoch"] = last  # an epoch nobody chose is the last one of the new model, too
-    return st.select_slider("Epoch", stops, value=last, key="epoch", bind="query-params")
+    return st.select_slider(f"Epoch, of {last}", stops, value=last, key="epoch", bind="query-params")
 
 
 def _model_facts(model: Model) -> str:
@@ -416,7 +416,7 @@ def _target(model: Model, scores: NDArray[np.float32], true: int | None) -> Targ
     unit = _unit(model)
     first = np.argsort(-scores, kind="stable")
     options = (PREDICTED, *([TRUE] * (true is not None)), *([unit[0]] if unit else []), DIFFERENCE, *labels)
-    _check("target", options, f"a target in {model.name}", PREDICTED)
+    _check("target", options, f"a target in {model.name} (“{labels[0]}” would be one)", PREDICTED)
     if st.session_state.get("target") == PREDICTED and "target" not in st.query_params:
         st.session_state["target"] = PREDICTED  # said again, so that the menu shows the class predicted now
     label = st.selectbox(
