@@ -106,7 +106,7 @@ export default component((view) => {
   function asks() {
     const input = el("input", { type: "number", min: 0, max: data.channels - 1, value: data.channel, "data-id": "channel", "aria-label": "output channel" });
     const ask = (value) => Number.isInteger(value) && value >= 0 && value < data.channels && value !== data.channel && view.trigger("channel", value);
-    input.addEventListener("change", () => ask(Number(input.value)));
+    input.addEventListener("change", () => { if (ask(Number(input.value)) === false) input.value = data.channel; });
     const arrow = (text, by, label) => el("button", { "data-id": label, "aria-label": label, text, on: { click: () => ask((data.channel + by + data.channels) % data.channels) } });
     const count = data.inputShape[0], box = el("div", { class: "ask" }, "output channel", arrow("\u2190", -1, "previous output channel"), input, arrow("\u2192", 1, "next output channel"));
     if (count > 1) {

@@ -16,6 +16,7 @@ from cnnviz.convolution import Window, convolve
 from cnnviz.figures import numbers
 from cnnviz.figures.scales import scale_for
 from cnnviz.figures.sheet import Key, captioned, labelled_mosaic
+from cnnviz.figures.tables import tables_png
 from dashboard import cache, convolving, frame
 from dashboard.address import Place, choose, chosen, whole
 from dashboard.choices import Choice
@@ -123,6 +124,7 @@ def _hand_plate() -> None:
         "By hand",
         "one window, its products, one sum; type in any cell",
         about=ABOUT_HAND,
+        png=lambda: tables_png(_named(hand), "By hand", facts=_hand_facts(hand)),
         npz=hand.results,
         python=_hand_python(hand),
         state=hand.text,
@@ -132,6 +134,16 @@ def _hand_plate() -> None:
 
 def _keep_hand(state: dict[str, Any]) -> None:
     choose(PLACES, {"hand": Hand.read(state["text"]), "lesson": int(state["lesson"])})
+
+
+def _named(hand: Hand) -> dict[str, Scores]:
+    titles = {"image": "Image", "kernel": "Kernel", "map": "Map", "after_relu": "After ReLU", "pooled": "Pooled"}
+    return {titles[name]: table for name, table in hand.results().items()}
+
+
+def _hand_facts(hand: Hand) -> str:
+    moves = f"stride {hand.stride}, padding {hand.padding}, dilation {hand.dilation}, bias {hand.bias:g}"
+    return f"{moves}; {'global average' if hand.pool == 'global' else f'2 × 2 {hand.pool}'} pooling"
 
 
 def _hand_python(hand: Hand) -> str:
@@ -364,7 +376,11 @@ def _both_maps(part: Taken, kernel: Scores) -> dict[str, Scores]:
     )
     delta = np.asarray(kernel - part.kernel, float)
     moved = [place for place, change in enumerate(delta) if change.any()]
-    changed = convolve(part.inputs[moved], delta[None, moved], rows=rows, columns=columns)[0] if moved else 0
+    changed = (
+        convolve(np.asarray(part.inputs[moved], float), delta[None, moved], rows=rows, columns=columns)[0]
+        if moved
+        else 0
+    )
     height, width = part.output.shape
     return {"learned kernel": part.output, "this kernel": part.output + np.asarray(changed)[..., :height, :width]}
 

@@ -118,12 +118,6 @@ def test_a_broken_link_opens_the_first_example(open_page: Callable[..., Visit]) 
     assert table(visit, "map") == RESULT
 
 
-def test_by_hand_has_no_violation_in_either_theme(open_page: Callable[..., Visit]) -> None:
-    for dark in (False, True):
-        visit = open_page("/convolution", dark=dark)
-        assert visit.axe() == []
-
-
 # On this network
 
 

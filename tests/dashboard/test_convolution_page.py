@@ -174,5 +174,6 @@ def test_the_picture_of_an_edit_holds_the_map_that_the_edited_network_gives(how:
         part.stride, part.padding,
     )  # fmt: skip
     assert np.allclose(maps["this kernel"], wanted[0, 0].numpy(), atol=1e-4)
+    assert page.tables_png(page._named(Hand()), "By hand", facts=page._hand_facts(Hand())).startswith(b"\x89PNG")
     choice = SimpleNamespace(facts=lambda: "facts")
     assert page._maps_png("title", choice, maps).startswith(b"\x89PNG")
