@@ -33,7 +33,7 @@ class Sample:
 
 def sample_for(model: Model) -> Sample | None:
     """A sample of the data the model was trained on, or of one that fits it; None when there is none here."""
-    name = _name(model)
+    name = data_for(model)
     if name is None:
         return None
     whole = data.open(name)
@@ -52,7 +52,8 @@ def _tensor(array: np.ndarray) -> Tensor:
     return torch.from_numpy(np.array(array))
 
 
-def _name(model: Model) -> str | None:
+def data_for(model: Model) -> str | None:
+    """The name of the data set the model was trained on, or of one that fits it; None when there is none here."""
     own = str(model.card.get("data", ""))
     if own in data.DATASETS and data.is_here(own):
         return own
