@@ -195,7 +195,7 @@ export default component((view) => {
       paint(parts[part], levels(values, -top, top), { width: columns, height: rows, cell: parts.cell, colours: table("diverging", view.mode) });
       parts[part].setAttribute("aria-label", `${words}, from ${short(values.reduce((a, b) => Math.min(a, b), Infinity))} to ${short(values.reduce((a, b) => Math.max(a, b), -Infinity))}`);
     }
-    parts.legend.replaceChildren(legend({ words: "value before activation, both maps", palette: "diverging", low: -top, high: top, width: 230 * view.scale }));
+    parts.legend.replaceChildren(legend({ words: "output value, both maps", palette: "diverging", low: -top, high: top, width: 230 * view.scale }));
     const positive = (map) => map.reduce((n, value) => n + (value > 0), 0);
     parts.cap.replaceChildren(...rich(current === null ? `**Look for** what changes when you put in another kernel. This one is as it was learned; ${positive(before).toLocaleString("en")} of ${before.length.toLocaleString("en")} cells of its map are above 0.`
       : `**Look for** what the map keeps. ${positive(after).toLocaleString("en")} of ${after.length.toLocaleString("en")} cells are above 0, ${positive(before).toLocaleString("en")} with the learned kernel; the largest is ${short(after.reduce((a, b) => Math.max(a, b), -Infinity))}.${name && name !== "learned" && name !== "zero" ? " A preset has the length (L2 norm) of the learned kernel." : ""}`));

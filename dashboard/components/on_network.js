@@ -149,7 +149,7 @@ export default component((view) => {
   function legends() {
     const wide = 116 * view.scale;
     return el("div", { class: "lgs" }, legend({ words: data.input, palette: palette(), low: inputLow(), high: data.top, width: wide }),
-      legend({ words: "value before activation", palette: "diverging", low: -data.outputTop, high: data.outputTop, width: wide + 24 }),
+      legend({ words: "output value", palette: "diverging", low: -data.outputTop, high: data.outputTop, width: wide + 24 }),
       legend({ words: "kernel weight", palette: "diverging", low: -data.kernelTop, high: data.kernelTop, width: wide }));
   }
 
@@ -265,7 +265,7 @@ export default component((view) => {
 
   function compare({ row: r, column: c }, ours) {
     const theirs = at(output, r, c), off = Math.abs(ours - theirs), holds = off <= tolerance();
-    parts.where.textContent = `${data.layer.length > 16 ? "" : `${data.layer}, `}channel ${data.channel}, cell (${r}, ${c})`;
+    parts.where.textContent = `${data.layer.length > 8 ? "" : `${data.layer}, `}channel ${data.channel}, cell (${r}, ${c})`;
     parts.badge.className = holds ? "badge" : "badge off";
     const digits = Math.abs(theirs) >= 1000 ? 2 : 4, rounded = fixed(ours, digits) === fixed(theirs, digits);
     parts.badge.textContent = holds && rounded ? `✓ our sum ${fixed(ours, digits)} = PyTorch ${fixed(theirs, digits)}`

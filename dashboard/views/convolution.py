@@ -391,7 +391,7 @@ def _maps_png(title: str, choice: Choice, maps: dict[str, Scores]) -> bytes:
     scale = scale_for(values, signed=True, per="layer")
     labels = [(name, numbers.short(float(each.max()), 2)) for name, each in maps.items()]
     mosaic = labelled_mosaic(values, scale, labels, columns=len(maps), cell=max(1, 224 // max(values.shape[1:])))
-    key = Key("value before activation, no unit; under each map its largest", scale)
+    key = Key("output value, no unit; under each map its largest", scale)
     return captioned(mosaic, title, facts=choice.facts(), key=key)
 
 
