@@ -12,9 +12,11 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
 from cnnviz.figures.pixels import arrange, enlarge, indexed_png
-from cnnviz.figures.scales import EMPTY_INDEX, Floats, indices, palette, scale_for
+from cnnviz.figures.scales import EMPTY_INDEX, Floats, Scale, indices, palette, scale_for
+from cnnviz.figures.sheet import Key, headed
 
 
 def leading(values: Floats) -> Floats:
@@ -47,6 +49,30 @@ def sheet_png(rows: Sequence[Sequence[Floats]], *, signed: bool, cell: int = 3, 
     if len(set(diverging)) == 1:
         return _one_palette([pixels for row in rows for pixels in row], diverging[0], columns, (cell, gap))
     return _one_palette([pixels for row in rows for pixels in row], True, columns, (cell, gap))
+
+
+def sheet_with_names(
+    rows: Sequence[Sequence[Floats]], names: tuple[Sequence[str], Sequence[str]], *, signed: bool, cell: int = 3
+) -> Image.Image:
+    """The same with the names of the rows and of the columns, the latter on two lines where they are long."""
+    gap, (height, width) = 4, rows[0][0].shape
+    beside, above = names
+    return headed(
+        sheet_png(rows, signed=signed, cell=cell, gap=gap),
+        above=[(gap + place * (width * cell + gap), _two_lines(name)) for place, name in enumerate(above)],
+        beside=[(gap + place * (height * cell + gap), name) for place, name in enumerate(beside)],
+    )
+
+
+def own_scales(*, signed: bool) -> Key:
+    """The colour bar of maps that have a scale each."""
+    if signed:
+        return Key("each map has its own scale", Scale(-1.0, 1.0, "diverging"), ("lowers", "raises"))
+    return Key("magnitude; each map has its own scale", Scale(0.0, 1.0, "cividis"), ("0", "its highest"))
+
+
+def _two_lines(name: str) -> str:
+    return "\n".join(name.rsplit(" ", 1)) if len(name) > 12 else name
 
 
 def _one_palette(maps: Sequence[Floats], diverging: bool, columns: int, sizes: tuple[int, int]) -> bytes:

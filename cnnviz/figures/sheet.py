@@ -20,7 +20,7 @@ from cnnviz.figures.pixels import enlarge, stripes
 from cnnviz.figures.scales import Floats, Scale, indices, palette
 
 MARGIN, LINE, BAR_WIDTH, BAR_HEIGHT = 24, 20, 230, 9
-_PLAIN = str.maketrans({TIMES: "x", MINUS: "-", DASH: "-", SPACE: " ", "\N{RIGHT SINGLE QUOTATION MARK}": "'"})
+PLAIN = str.maketrans({TIMES: "x", MINUS: "-", DASH: "-", SPACE: " ", "\N{RIGHT SINGLE QUOTATION MARK}": "'"})
 
 
 @dataclass(frozen=True)
@@ -60,14 +60,39 @@ def labelled_mosaic(
     for place, (tile, (left, right)) in enumerate(zip(tiles, labels, strict=True)):
         x, y = place % columns * step_x, place // columns * step_y
         board.paste(Image.fromarray(colours[tile]), (x, y))
-        pen.text((x, y + height + 3), left.translate(_PLAIN), font=font, fill=frame.ink)
-        pen.text((x + width, y + height + 3), right.translate(_PLAIN), font=font, fill=frame.ink_2, anchor="ra")
+        pen.text((x, y + height + 3), left.translate(PLAIN), font=font, fill=frame.ink)
+        pen.text((x + width, y + height + 3), right.translate(PLAIN), font=font, fill=frame.ink_2, anchor="ra")
     return board
+
+
+def headed(
+    picture: Image.Image | bytes, *, above: Sequence[tuple[int, str]] = (), beside: Sequence[tuple[int, str]] = ()
+) -> Image.Image:
+    """A picture with words over its columns, each at its x, and left of its rows, each at its y (in pixels of it)."""
+    drawn, frame = _opened(picture), theme.FRAMES["light"]
+    lines = max((text.count("\n") + 1 for _, text in above), default=0)
+    left = max((_length(line, 13) + 12 for _, text in beside for line in text.split("\n")), default=0)
+    top = LINE * lines
+    ends = [left + x + _length(line, 13) for x, text in above for line in text.split("\n")]
+    board = Image.new("RGB", (max(left + drawn.width, *ends, 0), top + drawn.height), frame.paper)
+    pen = ImageDraw.Draw(board)
+    board.paste(drawn, (left, top))
+    for x, text in above:
+        for place, line in enumerate(reversed(text.split("\n")), 1):
+            _write(pen, (left + x, top - LINE * place), line, 13)
+    for y, text in beside:
+        for place, line in enumerate(text.split("\n")):
+            _write(pen, (0, top + y + LINE * place), line, 13, frame.ink_2 if place else frame.ink)
+    return board
+
+
+def _opened(picture: Image.Image | bytes) -> Image.Image:
+    return Image.open(io.BytesIO(picture)).convert("RGB") if isinstance(picture, bytes) else picture
 
 
 def captioned(picture: Image.Image | bytes, title: str, *, facts: str = "", key: Key | None = None) -> bytes:
     """A picture (or PNG bytes) on paper with `title` and quiet `facts` above it and a colour bar below: PNG bytes."""
-    drawn = Image.open(io.BytesIO(picture)).convert("RGB") if isinstance(picture, bytes) else picture
+    drawn = _opened(picture)
     frame, above = theme.FRAMES["light"], MARGIN + 2 * LINE
     width = max(drawn.width, BAR_WIDTH, _length(title, 16), _length(facts, 13)) + 2 * MARGIN
     sheet = Image.new("RGB", (width, above + 8 + drawn.height + (4 * LINE if key else 0) + MARGIN), frame.paper)
@@ -95,19 +120,17 @@ def _draw_key(sheet: Image.Image, key: Key, top: int) -> None:
             continue
         x = MARGIN + share * (BAR_WIDTH - 1)
         pen.line((x, top + LINE + BAR_HEIGHT, x, top + LINE + BAR_HEIGHT + 3), fill=frame.edge)
-        pen.text(
-            (x, top + LINE + BAR_HEIGHT + 5), text.translate(_PLAIN), font=_font(12), fill=frame.ink, anchor=anchor
-        )
+        pen.text((x, top + LINE + BAR_HEIGHT + 5), text.translate(PLAIN), font=_font(12), fill=frame.ink, anchor=anchor)
 
 
 def _write(
     pen: ImageDraw.ImageDraw, at: tuple[int, int], text: str, size: int, colour: str = theme.FRAMES["light"].ink
 ) -> None:
-    pen.text(at, text.translate(_PLAIN), font=_font(size), fill=colour)
+    pen.text(at, text.translate(PLAIN), font=_font(size), fill=colour)
 
 
 def _length(text: str, size: int) -> int:
-    return int(_font(size).getlength(text.translate(_PLAIN))) + 1
+    return int(_font(size).getlength(text.translate(PLAIN))) + 1
 
 
 def _font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:

@@ -9,11 +9,13 @@ import io
 import math
 from collections.abc import Sequence
 
-from PIL import Image, ImageDraw
+from PIL import Image, ImageDraw, ImageFont
 
 from cnnviz.figures import theme
+from cnnviz.figures.numbers import shape as shape_text
+from cnnviz.figures.sheet import PLAIN
 
-HEIGHT, MARGIN, GAP, ROOF = 220, 24, 6, 40
+HEIGHT, MARGIN, GAP, ROOF, LINES = 220, 24, 6, 40, 36
 _SOLID, _OUTLINED = "weights", ("norm", "join")
 
 
@@ -30,15 +32,30 @@ def silhouette_png(
     shortcuts: Sequence[tuple[int, int]],
     most: int,
     *,
+    names: Sequence[str] = (),
     mode: theme.Mode = "light",
 ) -> bytes:
-    """Boxes of (family, shape, side) from left to right, arcs over what a shortcut jumps (−1 is the image)."""
+    """Boxes of (family, shape, side) from left to right, arcs over what a shortcut jumps (−1 is the image).
+
+    With `names` the boxes stand farther apart, each over its name and its shape.
+    """
     frame = theme.FRAMES[mode]
     sizes = [box_size(shape, side, most) for _, shape, side in boxes]
     widths = [max(4, round(40 * width)) for width, _ in sizes]
-    lefts = [MARGIN + sum(widths[:place]) + GAP * place for place in range(len(boxes))]
-    picture = Image.new("RGB", (lefts[-1] + widths[-1] + MARGIN, HEIGHT + 2 * MARGIN + ROOF), frame.paper)
+    named = zip(names, (tuple(shape) for _, shape, _ in boxes), strict=False)
+    words = [f"{name}\n{shape_text(shape)}".translate(PLAIN) for name, shape in named]
+    font = ImageFont.load_default(12)
+    needed = [int(max(map(font.getlength, text.split("\n")))) + 2 * GAP for text in words] or widths
+    slots = [max(pair) for pair in zip(widths, needed, strict=True)]
+    lefts = [
+        MARGIN + sum(slots[:place]) + GAP * place + (slots[place] - widths[place]) // 2 for place in range(len(boxes))
+    ]
+    whole = MARGIN + sum(slots) + GAP * (len(slots) - 1) + MARGIN
+    picture = Image.new("RGB", (whole, HEIGHT + 2 * MARGIN + ROOF + (LINES if names else 0)), frame.paper)
     draw = ImageDraw.Draw(picture)
+    for text, left, width in zip(words, lefts, widths, strict=False):
+        at = (left + width / 2, MARGIN + ROOF + HEIGHT + GAP)
+        draw.multiline_text(at, text, font=font, fill=frame.ink, anchor="ma", align="center")
     middle = MARGIN + ROOF + HEIGHT / 2
     tops = [middle - height * HEIGHT / 2 for _, height in sizes]
     for (family, _, _), left, width, top in zip(boxes, lefts, widths, tops, strict=True):

@@ -14,8 +14,10 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from cnnviz.figures import theme
+from cnnviz.figures.numbers import short
 from cnnviz.figures.pixels import enlarge
 from cnnviz.figures.scales import Scale, indices, palette
+from cnnviz.figures.sheet import headed
 
 SLOT, GAP = 56, 6
 
@@ -23,14 +25,34 @@ SLOT, GAP = 56, 6
 def strips_png(rows: Sequence[tuple[NDArray[np.float32], Scale]], *, mode: theme.Mode = "light") -> bytes:
     """One PNG of rows, each maps (n, H, W) with their scale; units (C,) are one row of cells as wide as the picture."""
     paper = np.array(theme.rgb(theme.FRAMES[mode].paper), np.uint8)
-    columns = max((len(maps) for maps, _ in rows if maps.ndim == 3), default=8)
-    width = columns * (SLOT + GAP) - GAP
+    width = _width(rows)
     bands = [_band(maps if maps.ndim == 3 else _cells(maps), scale, width, paper, mode) for maps, scale in rows]
     space = np.broadcast_to(paper, (GAP, width, 3))
     pixels = np.concatenate([part for band in bands for part in (band, space)][:-1])
     buffer = io.BytesIO()
     Image.fromarray(pixels).save(buffer, "PNG", optimize=True)
     return buffer.getvalue()
+
+
+def strips_with_names(rows: Sequence[tuple[NDArray[np.float32], Scale]], names: Sequence[str]) -> Image.Image:
+    """The same with a name and the limits of its scale left of each row."""
+    heights = [_size(maps if maps.ndim == 3 else _cells(maps), _width(rows)) for maps, _ in rows]
+    tops = [sum(heights[:place]) + GAP * place for place in range(len(rows))]
+    limits = [" to ".join(short(end) for end in scale.of(0)) for _, scale in rows]
+    words = [f"{name}\n{limit}" for name, limit in zip(names, limits, strict=True)]
+    return headed(strips_png(rows), beside=list(zip(tops, words, strict=True)))
+
+
+def _width(rows: Sequence[tuple[NDArray[np.float32], Scale]]) -> int:
+    return max((len(maps) for maps, _ in rows if maps.ndim == 3), default=8) * (SLOT + GAP) - GAP
+
+
+def _size(maps: NDArray[np.float32], width: int) -> int:
+    """How high a row of maps is drawn, in pixels."""
+    slot = SLOT if len(maps) > 1 else width
+    by = -(-max(maps.shape[1:]) // slot)
+    height, across = maps[0, ::by, ::by].shape
+    return int(height * max(1, slot // max(height, across)))
 
 
 def _band(

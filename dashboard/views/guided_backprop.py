@@ -14,8 +14,9 @@ from cnnviz import Channel, Class, Difference, Layer, Model, Neuron
 from cnnviz.attribution import explained
 from cnnviz.exemplars import Exemplar, exemplars
 from cnnviz.figures import numbers
-from cnnviz.figures.saliency import leading, sheet_png, summary
+from cnnviz.figures.saliency import leading, own_scales, sheet_with_names, summary
 from cnnviz.figures.scales import scale_for
+from cnnviz.figures.sheet import captioned
 from dashboard import cache as kept
 from dashboard import choices, explaining, frame, layers
 from dashboard.address import Place, choose, chosen, one_of, yes_no
@@ -127,7 +128,7 @@ def _rules(choice: Choice, layer: Layer | None) -> None:
         target_words(choice),
         _layer_facts(choice, layer),
         about=ABOUT,
-        png=lambda: sheet_png([[leading(answer.values) for _, answer in drawn]], signed=True, cell=4),
+        png=lambda: _png(choice, dict(drawn)),
         npz=lambda: {name: answer.values for name, answer in drawn} | {"box": np.array(_box(choice) or ())},
         python=_python(choice),
         methods=list(RULES),
@@ -400,6 +401,14 @@ def _randomised_plate(choice: Choice, tested: Mapping[str, Tested], works: Mappi
             )
         if not all(work.over for work in works.values()):
             st.button("Stop", key="stop-random", on_click=lambda: [work.cancel() for work in works.values()])
+
+
+def _png(choice: Choice, drawn: Mapping[str, Answer]) -> bytes:
+    maps = [leading(answer.values) for answer in drawn.values()]
+    cell = max(1, 168 // max(maps[0].shape))
+    board = sheet_with_names([maps], ((), [RULES[name][0] for name in drawn]), signed=True, cell=cell)
+    facts = f"{choice.model.name}, {choice.facts()}"
+    return captioned(board, target_words(choice), facts=facts, key=own_scales(signed=True))
 
 
 # The pictures that excite it most

@@ -19,6 +19,7 @@ from dashboard.components.network_diagram import Detail, Row, network_diagram
 from dashboard.views import view
 
 MANY = 24  # layers; beyond this they fold into blocks
+NAMED = 14  # more layers than this have no room for their names in a saved picture
 MOST_SETTINGS = 110
 LEGEND = "Height: rows of a map; width: channels; both in steps of two."
 NORMS = (
@@ -61,7 +62,12 @@ def network(choice: Choice) -> None:
         about=ABOUT,
         npz=lambda: _arrays(model),
         png=lambda: captioned(
-            silhouette_png([(row.family, row.shape, row.side) for row in rows], _arcs(model), max(model.size[1:])),
+            silhouette_png(
+                [(row.family, row.shape, row.side) for row in rows],
+                _arcs(model),
+                max(model.size[1:]),
+                names=[row.name for row in rows] if len(rows) <= NAMED else (),
+            ),
             f"{choice.name}, {len(rows)} layers",
             facts=LEGEND,
         ),

@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 
 from cnnviz import Class, Layer
 from cnnviz.figures import numbers
-from cnnviz.figures.strips import strips_png
+from cnnviz.figures.sheet import captioned
+from cnnviz.figures.strips import strips_with_names
 from dashboard import cache, choices, frame, views
 from dashboard.choices import DIFFERENCE, Choice
 from dashboard.components.overview import (
@@ -66,7 +67,7 @@ def draw(choice: Choice) -> None:
         "One image through the network",
         choice.facts(),
         about=ABOUT,
-        png=lambda: _png(blocks, units_shown),
+        png=lambda: _png(choice, blocks, units_shown),
         npz=lambda: {"image": choice.image.numpy(), "scores": choice.scores, **outputs},
         python=f"trace = model.trace(image, keep={tuple(names)!r})\nscores = trace.scores",
         layers=names,
@@ -217,6 +218,11 @@ def _onwards(choice: Choice) -> None:
         st.html(f'<nav class="cnnviz-next" aria-label="Where to go next">{"".join(cells)}</nav>')
 
 
-def _png(blocks: Sequence[Block], units: Strip | None) -> bytes:
+def _png(choice: Choice, blocks: Sequence[Block], units: Strip | None) -> bytes:
     rows = [(strip.values, strip.scale) for block in blocks for strip in block.strips]
-    return strips_png([*rows, (units.values, units.scale)] if units else rows)
+    names = [strip.layer for block in blocks for strip in block.strips]
+    board = strips_with_names(
+        [*rows, (units.values, units.scale)] if units else rows, [*names, units.layer] if units else names
+    )
+    facts = "of each block, the channels that reach the highest value"
+    return captioned(board, f"{choice.model.name}, {choice.facts()}", facts=facts)

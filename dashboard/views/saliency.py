@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from cnnviz import Class, Difference
 from cnnviz.attribution import METHODS
 from cnnviz.figures import numbers
-from cnnviz.figures.saliency import leading, sheet_png, summary
+from cnnviz.figures.saliency import leading, own_scales, sheet_with_names, summary
+from cnnviz.figures.sheet import captioned
 from dashboard import explaining, frame
 from dashboard.address import Place, choose, chosen, one_of, whole, yes_no
 from dashboard.choices import Choice, label_of
@@ -276,7 +277,7 @@ def _plate(choice: Choice, sheet: Sheet) -> None:
         "Contact sheet",
         _progress(sheet),
         about=ABOUT,
-        png=lambda: _png(sheet, now),
+        png=lambda: _png(choice, sheet, now),
         npz=lambda: _arrays(sheet),
         python=_python(now["method"], target, sheet.options.get(now["method"], {})),
         method=now["method"],
@@ -403,8 +404,13 @@ def _arrays(sheet: Sheet) -> dict[str, NDArray[Any]]:
     }
 
 
-def _png(sheet: Sheet, now: Mapping[str, Any]) -> bytes:
+def _png(choice: Choice, sheet: Sheet, now: Mapping[str, Any]) -> bytes:
     rows = [[sheet.map(method, target.text) for method in sheet.methods] for target in sheet.targets]
     shape = next(pixels.shape for row in rows for pixels in row if pixels is not None)
     full = [[np.zeros(shape, np.float32) if pixels is None else pixels for pixels in row] for row in rows]
-    return sheet_png(full, signed=now["show"] == "signed", cell=max(1, 112 // max(shape)))
+    signed = now["show"] == "signed"
+    names = [label(choice, target) for target in sheet.targets], [METHODS[method].title for method in sheet.methods]
+    board = sheet_with_names(full, names, signed=signed, cell=max(1, 112 // max(shape)))
+    return captioned(
+        board, f"{choice.model.name}, {choice.facts()}", facts="methods by targets", key=own_scales(signed=signed)
+    )

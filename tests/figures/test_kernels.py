@@ -88,3 +88,5 @@ def test_a_silhouette_is_as_high_as_its_maps_and_as_wide_as_its_channels():
     boxes = [("weights", (8, 28, 28), 28), ("activation", (8, 28, 28), 28), ("join", (10,), 0)]
     picture = opened(silhouette_png(boxes, [(-1, 2)], 28))
     assert picture.shape[1] > 3 * 6 and len(np.unique(picture.reshape(-1, 3), axis=0)) > 3
+    named = opened(silhouette_png(boxes, [(-1, 2)], 28, names=["conv1", "relu", "a_long_name_of_a_layer"]))
+    assert named.shape[1] > picture.shape[1] + 60 and named.shape[0] > picture.shape[0]

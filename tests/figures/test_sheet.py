@@ -4,7 +4,7 @@ import numpy as np
 from PIL import Image
 
 from cnnviz.figures import pixels, scales, theme
-from cnnviz.figures.sheet import MARGIN, Key, captioned, labelled_mosaic
+from cnnviz.figures.sheet import LINE, MARGIN, Key, captioned, headed, labelled_mosaic
 
 
 def test_a_picture_that_leaves_the_page_keeps_its_pixels_and_gains_a_title_and_a_bar():
@@ -34,3 +34,13 @@ def test_a_dead_map_is_striped_away_from_the_page_too():
     )
     colours = {tuple(pixel) for pixel in np.asarray(mosaic)[:16, :16].reshape(-1, 3).tolist()}
     assert colours == {theme.rgb("#E1E4DB"), theme.rgb("#F8F8F4")}
+
+
+def test_words_stand_over_columns_and_beside_rows_without_covering_the_picture():
+    tile = Image.new("RGB", (60, 40), (200, 10, 10))
+    board = headed(tile, above=[(0, "Integrated\ngradients")], beside=[(0, "class 4"), (20, "class 9")])
+    pixels = np.asarray(board)
+    assert (pixels[-40:, -60 : board.width] == (200, 10, 10)).all(2).mean() > 0.5
+    assert (pixels == (200, 10, 10)).all(2).sum() == 60 * 40
+    assert board.height == 40 + 2 * LINE and board.width > 60
+    assert (pixels[: 2 * LINE] < 120).any() and (pixels[2 * LINE :, :40] < 120).any()

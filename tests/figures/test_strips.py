@@ -7,7 +7,7 @@ from PIL import Image
 
 from cnnviz.figures import theme
 from cnnviz.figures.scales import scale_for
-from cnnviz.figures.strips import GAP, SLOT, strips_png
+from cnnviz.figures.strips import GAP, SLOT, strips_png, strips_with_names
 
 
 def drawn(*rows: np.ndarray) -> np.ndarray:
@@ -39,3 +39,12 @@ def test_a_map_larger_than_its_place_is_thinned_to_fit() -> None:
 def test_units_are_one_band_as_wide_as_the_picture() -> None:
     pixels = drawn(np.ones((8, 14, 14), np.float32), np.ones(100, np.float32))
     assert pixels.shape[1] == 8 * (SLOT + GAP) - GAP and pixels.shape[0] > SLOT + GAP
+
+
+def test_names_stand_beside_their_rows_with_the_limits_of_their_scale() -> None:
+    maps = [np.ones((3, 14, 14), np.float32), np.ones((3, 7, 7), np.float32), np.ones(40, np.float32)]
+    rows = [(row, scale_for(row, signed=False)) for row in maps]
+    plain = Image.open(io.BytesIO(strips_png(rows))).convert("RGB")
+    named = strips_with_names(rows, ["conv1", "pool", "fc1"])
+    assert named.height == plain.height and named.width > plain.width + 20
+    np.testing.assert_array_equal(np.asarray(named)[:, -plain.width :], np.asarray(plain))
