@@ -59,14 +59,26 @@ class Costs:
 
     @classmethod
     def of(cls, program: Program, grid: Grid, dtype: torch.dtype) -> Costs:
-        """The costs of the part of a program that has maps."""
-        return cls(program, program.maps, grid, dtype)
+        """The costs of the part of a program that has maps; planned once for each grid, for all images."""
+        known = program.costs
+        if (grid, dtype) not in known:
+            while len(known) >= _GRIDS:
+                known.pop(next(iter(known)), None)
+            known[grid, dtype] = cls(program, program.maps, grid, dtype)
+        costs: Costs = known[grid, dtype]
+        return costs
 
     def cut(self, lattice: Lattice, memory: int) -> Cut:
         """The quickest way to cut a lattice into blocks that fit into `memory` bytes."""
-        ways = sorted(self._ways(lattice), key=lambda cut: self.seconds(cut))
-        chosen = next((cut for cut in ways if self.bytes(cut) <= memory), None)
-        return chosen or min(ways, key=self.bytes)
+        if (lattice, memory) not in self._cuts:
+            ways = sorted(self._ways(lattice), key=lambda cut: self.seconds(cut))
+            chosen = next((cut for cut in ways if self.bytes(cut) <= memory), None)
+            self._cuts[lattice, memory] = chosen or min(ways, key=self.bytes)
+        return self._cuts[lattice, memory]
+
+    @cached_property
+    def _cuts(self) -> dict[tuple[Lattice, int], Cut]:
+        return {}
 
     def _ways(self, lattice: Lattice) -> Iterator[Cut]:
         spacings = [_spacing(starts) for starts in (lattice.tops, lattice.lefts)]
@@ -162,6 +174,7 @@ class Costs:
         return [count * (1 if out is None else out.length) for _, out in self.plan(run, axis)]
 
 
+_GRIDS = 8  # grids of a program whose plans are remembered
 _REACHES = (1, 8, 32)  # pixels between the windows of a block: strides of a network keep such windows in step
 _BLOCKS = (3, 6, 9, 25)
 

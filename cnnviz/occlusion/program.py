@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -43,13 +43,17 @@ from cnnviz.trace import writes_in_place
 
 @dataclass(frozen=True)
 class Program:
-    """Operations in order. `derived` are clean values that no step of the tape made: (name, of which, function)."""
+    """Operations in order. `derived` are clean values that no step of the tape made: (name, of which, function).
+
+    `costs` are the plans made for it so far, by grid and number type: geometry alone, so they serve every image.
+    """
 
     operations: tuple[Operation, ...]
     output: Ref
     forms: dict[Ref, Form]
     alias: dict[Ref, Ref]
     derived: dict[Ref, tuple[Ref, Callable[[Tensor], Tensor]]]
+    costs: dict[Any, Any] = field(default_factory=dict, repr=False, compare=False)
 
     @property
     def reads(self) -> frozenset[Ref]:
