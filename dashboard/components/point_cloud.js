@@ -32,11 +32,13 @@ export default component((view) => {
   const trueName = (i) => (data.labels ? data.labels[data.arrays.label[i]] : null);
   const title = (i) => data.titles?.[i] ?? `${data.source} ${data.arrays.index[i]}`;
 
+  /* The point nearest to a place on the stage, at most so many pixels away; plain numbers, for it runs at every move. */
   function nearestTo(x, y, most) {
-    let best = null, least = most * most;
+    const [w, h] = size(), s = scaleNow(), t = moved(), left = eye.x + (x - w / 2) / s, up_ = eye.y + (h / 2 - y) / s;
+    let best = null, least = (most / s) ** 2;
     for (let i = 0; i < data.count; i++) {
-      if (!visible(i)) continue;
-      const [px, py] = onStage(now(i)), d = (px - x) ** 2 + (py - y) ** 2;
+      if (kinds[2 * i + 1] & HIDDEN) continue;
+      const dx = before[2 * i] + t * (after[2 * i] - before[2 * i]) - left, dy = before[2 * i + 1] + t * (after[2 * i + 1] - before[2 * i + 1]) - up_, d = dx * dx + dy * dy;
       if (d < least) { least = d; best = i; }
     }
     return best;

@@ -54,7 +54,8 @@ class Cloud:
     `set` names the points and their vectors (positions for another set are not drawn), `crowd` the pictures alone:
     zoom and selection stay while it does. `label` is None where no class is known, else it indexes `labels`, and
     `predicted` indexes `classes`; `known` says whether the two can be compared. `href` leads to a picture, with NUMBER
-    for its `position` in the data set or TITLE for its title. A picture is called by its `titles`, else by its number `index` in `source`.
+    for its `position` in the data set or TITLE for its title. A picture is called by its `titles`, else by its number
+    `index` in `source`.
     """
 
     set: str
@@ -117,7 +118,7 @@ def point_cloud(cloud: Cloud, *, key: str) -> None:
         "titles": cloud.titles,
     }  # fmt: skip
     arrays: dict[str, NDArray[Any]] = {f"group_{one.name}": one.group.astype(np.int32) for one in cloud.colourings}
-    said = np.searchsorted(used, cloud.predicted)
+    said: Numbers = np.searchsorted(used, cloud.predicted)
     label = np.zeros(0) if cloud.label is None else cloud.label
     if cloud.known:  # compared by index in the browser, so both count in the same list
         header["classes"], said = list(cloud.classes), cloud.predicted

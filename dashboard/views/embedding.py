@@ -481,7 +481,7 @@ def _own(shown: Shown, here: Here | None) -> str:
 
 def _facts(shown: Shown, placed: Placed) -> list[tuple[str, str]]:
     quality, figures = placed.embedding.quality, placed.figures
-    rows = [("vectors", shown.vector_words)]
+    rows = [("vectors", shown.vector_words.removeprefix("the "))]
     if "kept" in quality:
         rows.append(("variance in this picture", numbers.percent(float(quality["kept"]))))
     if "kl" in quality:
@@ -509,7 +509,7 @@ def _scree(ratios: NDArray[np.floating[Any]], most: int = 20) -> dict[str, Any]:
 def _axes(ratios: NDArray[np.floating[Any]]) -> str:
     shares = [float(ratios[k]) if k < len(ratios) else 0.0 for k in (0, 1)]
     across, up = (numbers.percent(share) for share in shares)
-    return f"across: component 1, {across} of the variance; up: component 2, {up}; one scale for both"
+    return f"component 1 across, {across} of the variance; component 2 up, {up}"
 
 
 # Downloads
