@@ -13,6 +13,7 @@ import torch
 from numpy.typing import NDArray
 
 from cnnviz import FILLS, Channel, Class, Difference, Sweep
+from cnnviz.attribution.gradient import target_values
 from cnnviz.figures import numbers, scales, theme
 from cnnviz.figures import occlusion as figures
 from cnnviz.figures.sheet import captioned
@@ -197,7 +198,12 @@ def _patch(
     hidden = _softmax(scores)
     best = int(scores.argmax())
     known = choice.target_class if choice.target_class is not None else choice.predicted
-    before, after = float(choice.scores[known]), float(scores[known])
+    if isinstance(choice.target, Class):
+        what, before, after = f"logit of {choice.class_name(known)}", choice.scores[known], scores[known]
+    else:
+        masked = sweeping.covered(choice.model, choice.image, fill, box)
+        what = _target_name(choice)
+        before, after = target_values(choice.model, torch.cat([choice.image, masked]), choice.target)
     colour = (
         ", ".join(numbers.fixed(v, 4 if v % 1 else 1) for v in fill[:, 0, 0]) if np.ptp(fill, (1, 2)).max() == 0 else ""
     )
@@ -211,7 +217,7 @@ def _patch(
         words={
             "answer": {"name": choice.class_name(best), "probability": numbers.percent(float(hidden[best]))},
             "facts": [
-                [f"logit of {choice.class_name(known)}", f"{numbers.fixed(before)} → {numbers.fixed(after)}"],
+                [what, f"{numbers.fixed(before)} → {numbers.fixed(after)}"],
                 ["drop", numbers.fixed(before - after)],
             ],
             "note": note,
@@ -284,8 +290,16 @@ class Shown:
 
     @property
     def name(self) -> str:
-        target = self.choice.target
-        return self.choice.class_name(self.known) if isinstance(target, Class) else label_of(target)
+        return _target_name(self.choice)
+
+
+def _target_name(choice: Choice) -> str:
+    target = choice.target
+    if isinstance(target, Class):
+        return choice.class_name(target.index)
+    if isinstance(target, Difference):
+        return f"{choice.class_name(target.first)} {numbers.MINUS} {choice.class_name(target.second)}"
+    return label_of(target)
 
 
 def _sweep(shown: Shown, finer: Experiment | None) -> None:

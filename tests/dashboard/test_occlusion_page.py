@@ -21,9 +21,12 @@ def opened(**parameters: str) -> AppTest:
     """The page under an address."""
 
     def run() -> None:
+        import streamlit as st
+
         from dashboard import choices, views
 
         chosen = choices.choose()
+        st.session_state["choice"] = chosen
         views.page("occlusion").draw(chosen)
 
     app = AppTest.from_function(run, default_timeout=120)
@@ -81,6 +84,26 @@ def test_the_page_opens_with_defaults_that_fit_the_picture():
 def test_every_fill_opens():
     for fill in ("black", "grey", "white", "blur", "noise"):
         assert opened(model="mnist-one-conv", fill=fill).segmented_control(key="fill").value == fill
+
+
+@pytest.mark.parametrize(
+    "target", ["Class difference", "Class 7", "relu channel 3 cell (4, 5)", "relu channel 3", "all of pool"]
+)
+def test_every_kind_of_target_is_named_in_words_and_by_hand(target):
+    app = opened(model="mnist-one-conv", target=target)
+    choice = app.session_state["choice"]
+    name = page._target_name(choice)
+    assert name == {"Class difference": "4 − 9", "Class 7": "7"}.get(target, target)
+    assert name in page.caption(page.Shown(choice, *_swept(choice)))
+
+
+def _swept(choice):
+    asked = sweeping.Experiment(
+        choice.model, choice.image, choice.target, Channel("relu", 0, "sum"), 7, 7, "mean", "exact"
+    )
+    work = sweeping.sweep(asked)
+    assert work.wait(30) and work.state == "done", work.problem
+    return asked, work
 
 
 def test_nonsense_in_the_address_is_the_first_patch():
