@@ -36,7 +36,7 @@ ABOUT = frame.About(
     formula="y_{f}(i, j) = b_{f} + Σ_{c} Σ_{u,v} w_{fc}(u, v) · x_{c}(i + u, j + v)",
     caveats=(
         "Only the first layer looks at pixels. From the second on a kernel weighs feature maps, and its shape says "
-        "little without knowing what those maps mean (see Feature visualisation and Feature maps).",
+        "little without knowing what those maps mean (see Feature maps).",
         "The strength of a filter is the length of its weights. Where batch norm follows, its factor is counted in; "
         "without it a large filter may have a small effect.",
         "The spectrum is the size of the kernel’s Fourier transform: the middle is a flat picture, the edges are "

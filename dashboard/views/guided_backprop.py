@@ -61,7 +61,7 @@ ABOUT_STRONGEST = About(
     "The pictures of a data set for which this unit is highest. A filter stands at every position, so its best cell of "
     "each picture is taken, the picture is cut to what that cell sees, and guided backprop is run from it.",
     caveats=(
-        "What excites a filter in these pictures is not all that could excite it; see Feature visualisation.",
+        "What excites a filter in these pictures is not all that could excite it.",
         "The pictures are a sample; how many is stated.",
     ),
     paper="Springenberg et al. 2014, figures 3 to 5",
