@@ -175,8 +175,7 @@ export default component((view) => {
   }
 
   function results() {
-    const here = windowNow(), wide = (view.root.clientWidth || 1096) >= 1010;
-    const side = wide ? LARGE : Math.max(data.width, data.height) > SMALL && !(state.crop && data.box) ? LARGE : SMALL;
+    const here = windowNow(), side = (view.root.clientWidth || 1096) >= 560 ? LARGE : SMALL;
     const picture = framed(rgbCanvas(planesOf(data.arrays.picture, data.channelsIn), (v) => v / 255, here), data.pictureAlt, here, side);
     const first = el("section", { class: "panel" }, el("h3", {}, "Picture"), el("p", { class: "rule" }, rich(data.pictureWords)), picture.element,
       el("div", { class: "key" }, facts(data.facts)));
