@@ -415,8 +415,10 @@ def _efficientnet(info: ModelInfo) -> Model:
 
 
 def _torchvision(name: str) -> Model:
-    found = torchvision_network(name)
-    weights = f"torchvision's {found.weights}" if found.weights else "random weights, nothing learned"
+    with torch.random.fork_rng(devices=[]):  # random weights are the same at every load, so that a link shows the same
+        torch.set_rng_state(torch.Generator().manual_seed(0).get_state())
+        found = torchvision_network(name)
+    weights = f"torchvision's {found.weights}" if found.weights else "random weights from seed 0, nothing learned"
     card = {
         "name": name,
         "title": name.removeprefix(TORCHVISION),

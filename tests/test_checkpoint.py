@@ -363,3 +363,10 @@ def test_efficientnet_recognises_a_cat_and_an_espresso() -> None:
     model, photos = load("efficientnet-lite0"), data.open("photos")
     first = model.scores(model.prepare([photos[0], photos[1]])).argmax(1)
     assert "cat" in model.classes[first[0]] and model.classes[first[1]] == "espresso"
+
+
+def test_random_weights_are_the_same_at_every_load_and_leave_the_global_generator_alone():
+    before = torch.get_rng_state()
+    first, again = load("torchvision:squeezenet1_1"), load("torchvision:squeezenet1_1")
+    assert first.digest == again.digest
+    assert torch.equal(before, torch.get_rng_state())
