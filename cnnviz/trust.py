@@ -221,6 +221,7 @@ class PixelRemoval:
         return f"{_VERDICTS[deletes, inserts]} {numbers}."
 
 
+_PERCENT = "\N{NO-BREAK SPACE}%"
 _CURVES = ("deletion", "random_deletion", "insertion", "random_insertion")
 _VERDICTS = {
     (True, True): "The pixels that the map marks matter more than random ones, taken away and put back",
@@ -320,7 +321,7 @@ class Completeness:
         if not self.steps:
             return "Nothing is added up yet."
         verdict = "so they can be read as contributions" if self.gaps[-1] <= 0.01 else "so read them with care"
-        gap = f"{self.gaps[-1]:.2%}"
+        gap = f"{100 * self.gaps[-1]:.2f}{_PERCENT}"
         return f"At {self.steps[-1]} steps the values add up to the change of the target within {gap}, {verdict}."
 
 
@@ -365,8 +366,8 @@ class NoiseSensitivity:
         worst, alike = max(self.changes), float(np.mean(self.correlations))
         detail = "its fine structure is noise; look at where, not at which pixel" if alike < 0.5 else "it is stable"
         return (
-            f"Noise of at most {self.radius:.0%} of the pixel range, which nobody sees, changes the map by up to "
-            f"{worst:.0%} of its norm (rank correlation {alike:.2f}): {detail}."
+            f"Noise of at most {100 * self.radius:.0f}{_PERCENT} of the pixel range, which nobody sees, changes the "
+            f"map by up to {100 * worst:.0f}{_PERCENT} of its norm (rank correlation {alike:.2f}): {detail}."
         )
 
 

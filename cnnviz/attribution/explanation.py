@@ -52,7 +52,8 @@ class Facts:
         if self.gap is not None:
             worst = float(np.max(self.gap))
             verdict = "which is close enough" if worst <= CLOSE_ENOUGH else "which is too far: take more steps"
-            lines.append(f"The values add up to the difference of scores within {worst:.2%}, {verdict}.")
+            within = f"{100 * worst:.2f}\N{NO-BREAK SPACE}%"
+            lines.append(f"The values add up to the difference of scores within {within}, {verdict}.")
         return (*lines, *self.notes)
 
 

@@ -112,7 +112,7 @@ def _trust(choice: Choice, sheet: Sheet) -> None:
     answer = sheet.answer(now["method"], now["row"])
     target = next(target for target in sheet.targets if target.text == now["row"])
     name = f"{METHODS[now['method']].title}, {label(choice, target)}"
-    wanted = st.toggle("Test the map that is large", key="test", bind="query-params")
+    wanted = st.toggle("Test the large map", key="test", bind="query-params")
     if not wanted or answer is None or answer.values is None:
         return
     if not answer.values.any():

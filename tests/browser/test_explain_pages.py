@@ -142,7 +142,7 @@ def _as_url(content: bytes) -> str:
 
 def test_the_tests_of_a_map_run_when_asked_and_say_a_sentence_each(saliency: Visit) -> None:
     assert saliency.page.get_by_text("How far to trust it").count() == 0
-    saliency.page.get_by_text("Test the map that is large").click()
+    saliency.page.get_by_text("Test the large map").click()
     saliency.see("all tests done")
     for words in ("rank correlation with the real one", "random ones", "Noise of at most"):
         saliency.see(re.compile(words))
