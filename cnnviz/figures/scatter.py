@@ -101,19 +101,18 @@ def _draw(pen: ImageDraw.ImageDraw, place: Floats, radius: float, mark: ClassMar
     pen.polygon(corners, fill=mark.colour, outline=theme.FRAMES["light"].edge, width=_FINE // 2)
 
 
-def _ring(pen: ImageDraw.ImageDraw, place: Floats, radius: float, colour: str) -> None:
+def _ring(pen: ImageDraw.ImageDraw, place: Floats, radius: float, colour: str, width: int = _FINE) -> None:
     x, y = map(float, place)
-    pen.ellipse((x - radius, y - radius, x + radius, y + radius), outline=colour, width=_FINE)
+    pen.ellipse((x - radius, y - radius, x + radius, y + radius), outline=colour, width=width)
 
 
 def _cross_hair(pen: ImageDraw.ImageDraw, place: Floats, radius: float, frame: theme.Frame) -> None:
-    _ring(pen, place, radius, frame.accent)
     x, y = map(float, place)
-    for dx, dy in ((1, 0), (-1, 0), (0, 1), (0, -1)):
-        pen.line(
-            (x + dx * radius * 0.6, y + dy * radius * 0.6, x + dx * radius * 1.6, y + dy * radius * 1.6),
-            fill=frame.accent, width=2 * _FINE,
-        )  # fmt: skip
+    for colour, width in ((frame.paper, 6 * _FINE), (frame.accent, 2 * _FINE)):  # on paper, to stand off the points
+        _ring(pen, place, radius + width / 2, colour, width)
+        for dx, dy in ((1, 0), (-1, 0), (0, 1), (0, -1)):
+            near, far = 0.6 * radius, 1.6 * radius
+            pen.line((x + dx * near, y + dy * near, x + dx * far, y + dy * far), fill=colour, width=width)
 
 
 def _key(board: Image.Image, marks: Sequence[tuple[str, ClassMark]], left: int, most: int = 20) -> None:

@@ -6,7 +6,7 @@ const DURATION = 420, NEAR = 14, STILL = matchMedia("(prefers-reduced-motion: re
 export default component((view) => {
   const clouds = (window.cnnvizClouds ??= { last: {}, heard: {} });
   const eye = { zoom: 1, x: 0, y: 0 };
-  let data = null, parts = {}, sheet = null, sheetPixels = null, frame = null, before = null, after = null, began = 0, queued = false;
+  let data = null, parts = {}, sheet = null, sheetPixels = null, frame = null, before = null, after = null, began = 0, queued = false, stale = true;
   let kinds = null, hidden = new Set(), picked = new Set(), chosen = null, hovered = null, rings = true, drag = null;
 
   /* ---- what is where ---- */
@@ -48,13 +48,16 @@ export default component((view) => {
 
   const pointSize = () => (data.count > 3000 ? 6 : data.count > 1500 ? 8 : data.count > 300 ? 10 : 13) * view.scale * Math.min(2, Math.max(1, eye.zoom ** 0.35));
 
-  function paintSoon() {
+  /* Pointing at a point moves a ring and leaves the points as they are, so it costs the same for any number of them. */
+  function paintSoon(points = true) {
+    stale ||= points;
     if (queued) return;
     queued = true;
-    requestAnimationFrame(() => { queued = false; if (parts.stage?.isConnected && frame) paintNow(); });
+    requestAnimationFrame(() => { queued = false; if (parts.stage?.isConnected && frame) stale ? paintNow() : marks(); });
   }
 
   function paintNow() {
+    stale = false;
     const [w, h] = size(), ratio = window.devicePixelRatio || 1, s = scaleNow();
     const wide = Math.round(w * ratio), high = Math.round(h * ratio);
     if (parts.canvas.width !== wide || parts.canvas.height !== high) Object.assign(parts.canvas, { width: wide, height: high });
@@ -141,7 +144,7 @@ export default component((view) => {
       const [w, h] = size(), box = parts.tip.getBoundingClientRect();
       Object.assign(parts.tip.style, { left: `${x + 16 + box.width > w ? x - 16 - box.width : x + 16}px`, top: `${Math.min(Math.max(4, y - box.height / 2), h - box.height - 4)}px` });
     }
-    paintSoon();
+    paintSoon(false);
   }
 
   function neighbourButtons(list, own) {
@@ -228,7 +231,7 @@ export default component((view) => {
     chosen = i;
     parts.live.textContent = i === null ? "" : spoken(i);
     keepFocus(view.root, who);
-    paintSoon();
+    paintSoon(false);
   }
 
   function pick(members) {
@@ -270,7 +273,7 @@ export default component((view) => {
     drag.far ||= Math.hypot(x - drag.x, y - drag.y) > 4;
     if (drag.path) drag.path.push([x, y]);
     else if (drag.far) { const s = scaleNow(); eye.x = drag.eye.x - (x - drag.x) / s; eye.y = drag.eye.y + (y - drag.y) / s; tip(null); }
-    paintSoon();
+    paintSoon(!drag.path);
   }
 
   function up(event) {
@@ -360,7 +363,7 @@ export default component((view) => {
     parts.table = el("div", { class: "wide" });
     parts.twin = el("details", { class: "twin", on: { toggle: twin } }, el("summary", { "data-id": "twin", text: "The cloud as a table" }), parts.table);
     view.root.replaceChildren(el("div", { class: "cloud", style: { "--grow": Math.min(view.scale, 1.25) } }, el("div", {}, parts.stage, under, parts.live), el("div", { class: "aside" }, parts.legend, parts.who), parts.picked, parts.twin));
-    new ResizeObserver(paintSoon).observe(parts.stage);
+    new ResizeObserver(() => paintSoon()).observe(parts.stage);
   }
 
   return (fresh) => {

@@ -105,10 +105,12 @@ def _controls(choice: Choice) -> tuple[Asked, Method, str] | None:
         with frame.labelled("Vectors"):
             layer = st.selectbox(
                 "Vectors", [FINAL, PIXELS, *(layer.name for layer in choice.model.layers)], key="vectors",
-                bind="query-params", width=150, label_visibility="collapsed",
+                bind="query-params", width=164, label_visibility="collapsed",
             )  # fmt: skip
         with frame.labelled("Pictures"):
-            most = COUNTS[st.selectbox("Pictures", list(COUNTS), 1, key="pictures", bind="query-params", **_beside(92))]
+            most = COUNTS[
+                st.selectbox("Pictures", list(COUNTS), 1, key="pictures", bind="query-params", **_beside(108))
+            ]
         with frame.labelled("Colour"):
             colour = COLOURS[st.selectbox("Colour", list(COLOURS), key="colour", bind="query-params", **_beside(126))]
         method = _tsne() if name == "t-SNE" else Method(name)
@@ -212,7 +214,7 @@ class Shown:
         if self.asked.layer == FINAL:
             return f"{final_features_are(self.asked.model)}, {width:,} numbers"
         if self.asked.layer == PIXELS:
-            return f"the pixels themselves, {width:,} numbers"
+            return f"the pixels, {width:,} numbers"
         maps = self.asked.model.layer(self.asked.layer).spatial
         return f"{self.asked.layer}{', each map averaged' if maps else ''}, {width:,} numbers"
 
@@ -521,7 +523,7 @@ def _png(shown: Shown) -> bytes:
     drawn = scatter(
         np.array(placed.embedding.points), shown.colouring.group, shown.colouring.marks, ringed=shown.wrong, here=here
     )
-    facts = f"{shown.who}; {shown.vector_words}"
+    facts = f"{shown.who}; {shown.vector_words}" + (f"; cross-hair: {shown.choice.picture.title}" if here else "")
     return captioned(drawn, f"{shown.method.name} of {shown.asked.layer}, {shown.choice.name}", facts=facts)
 
 
