@@ -104,9 +104,10 @@ class Gathered:
         return np.asarray(torch.from_numpy(self.scores).softmax(1).amax(1))
 
 
-def gather(asked: Asked) -> Work:
-    """The vectors as background work; its part is a `Gathered`."""
-    work = BACKGROUND.start(asked.key, lambda: _gather(asked))
+def gather(asked: Asked, *, again: bool = False) -> Work:
+    """The vectors as background work; its part is a `Gathered`. What a person stopped stays so, unless `again`."""
+    start = BACKGROUND.start if again else BACKGROUND.resume
+    work = start(asked.key, lambda: _gather(asked))
     work.wait(AT_ONCE)
     return work
 

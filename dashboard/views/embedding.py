@@ -82,13 +82,17 @@ def embedding(choice: Choice) -> None:
         frame.caption("No pictures fit.", f"{choice.name} takes pictures of a size that no data set here has.")
         return
     asked, method, colour = found
-    work = placing.gather(asked)
+    again = st.session_state.pop(AGAIN, False)
+    work = placing.gather(asked, again=again)
     if not work.over:
         polled(work, lambda: _gathering(asked))
         return
+    if work.state == "cancelled":
+        frame.caption("Stopped.", "The vectors of these pictures are not complete, so there is nothing to place yet.")
+        st.button("Start again", key="gather-again", on_click=_ask_again)
+        return
     if work.state != "done":
         raise CnnvizError(work.problem or "the vectors were not finished; choose again")
-    again = st.session_state.pop(AGAIN, False)
     placed = placing.place(asked, work.part, method, again=again)
     if placed.state == "failed":
         raise CnnvizError(placed.problem)
@@ -338,7 +342,11 @@ def _act(shown: Shown, act: str) -> None:
     if act == "stop":
         shown.work.cancel()
     else:
-        st.session_state[AGAIN] = True
+        _ask_again()
+
+
+def _ask_again() -> None:
+    st.session_state[AGAIN] = True
 
 
 def _here(shown: Shown, placed: Placed) -> Here:

@@ -179,6 +179,17 @@ def test_a_stopped_tsne_stays_stopped_until_it_is_asked_for_again(model, crowd):
     assert second is not first and second.wait(30)
 
 
+def test_gathering_that_was_stopped_waits_to_be_asked_again(model, crowd):
+    asked = Asked(model, Crowd(crowd.whole, np.arange(40_000) % 40, 5), placing.FINAL)
+    work = BACKGROUND.start(asked.key, lambda: placing._gather(asked))
+    work.cancel()
+    assert work.wait(30) and work.state == "cancelled"
+    assert placing.gather(asked) is work
+    second = placing.gather(asked, again=True)
+    second.cancel()
+    assert second is not work and second.wait(60)
+
+
 def test_vectors_that_are_not_numbers_fail_with_a_sentence(crowd):
     broken = Corner()
     with torch.no_grad():
