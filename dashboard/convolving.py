@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -24,31 +23,11 @@ from cnnviz.errors import LayerError
 from cnnviz.filters import wiring
 from cnnviz.trace import Trace, tensors_in
 from dashboard import cache
+from dashboard.components.on_network import Taken
 
 Floats = NDArray[np.float32]
 _BETWEEN = ("add", "cat", "mul")
-
-
-@dataclass(frozen=True)
-class Taken:
-    """One output channel of a layer on one picture.
-
-    `inputs` (C, H, W): the input channels it reads, the first of them number `first` of the layer's; they carry their
-    border already where it is not zeros (`border` names it), and then `padding` is (0, 0). `kernel` (C, kh, kw).
-    `padding` is (top, left). `output` (h, w) is PyTorch's. `after`: the same cells further on, by layer.
-    """
-
-    inputs: Floats
-    first: int
-    kernel: Floats
-    bias: float | None
-    stride: tuple[int, int]
-    padding: tuple[int, int]
-    dilation: tuple[int, int]
-    groups: int
-    border: str
-    output: Floats
-    after: dict[str, Floats]
+_POOLS = (nn.MaxPool2d, nn.AvgPool2d)
 
 
 def is_convolution(layer: Layer) -> bool:
@@ -158,3 +137,38 @@ def _pair(value: Any) -> tuple[int, int]:
 
 def _numbers(tensor: Tensor) -> Floats:
     return tensor.detach().cpu().float().numpy().copy()
+
+
+def chain_of(model: Model) -> str:
+    """The square convolutions and poolings of a network as settings; "" where it is no plain chain of them.
+
+    A network is taken for a chain when the arithmetic gives the size that each of these layers really had.
+    """
+    channels, *sides = model.size
+    rows: list[str] = []
+    length = sides[0]
+    for layer in model.layers:
+        if not isinstance(layer.module, nn.Conv2d | nn.MaxPool2d | nn.AvgPool2d):
+            continue
+        moves = list(_moves(layer))
+        if len(moves) != 5 or len(rows) >= 14:
+            return ""
+        size, stride, padding, dilation, ceil = moves
+        room = length + 2 * padding - dilation * (size - 1) - 1
+        length = (-(-room // stride) if ceil else room // stride) + 1
+        if layer.shape[1:] != (length, length):
+            return ""
+        kind, out = ("p", 0) if isinstance(layer.module, _POOLS) else ("c", layer.channels)
+        rows.append("_".join(map(str, (kind, *moves, out))))
+    return "~".join((f"{channels}_{sides[0]}", *rows)) if rows and sides[0] == sides[1] else ""
+
+
+def _moves(layer: Layer) -> Iterator[int]:
+    """Size, stride, padding, dilation and ceil mode of a square window; fewer where it is not square."""
+    for name, default in (("kernel_size", 1), ("stride", 1), ("padding", 0), ("dilation", 1)):
+        value = getattr(layer.module, name, default)
+        sides = value if isinstance(value, tuple) else (value, value)
+        if isinstance(value, str) or len(set(sides)) != 1:
+            return
+        yield int(sides[0])
+    yield int(getattr(layer.module, "ceil_mode", False))

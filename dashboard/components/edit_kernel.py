@@ -15,8 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dashboard.components.kit import Handler, define, mount, pack
-from dashboard.components.on_network import packed_part
-from dashboard.convolving import Taken
+from dashboard.components.on_network import Taken, packed_part
 
 _component = define("edit_kernel", "channel_inputs")
 LARGEST, MOST = 1000.0, 225

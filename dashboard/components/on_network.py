@@ -8,6 +8,7 @@ shows in the check.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -16,10 +17,32 @@ from numpy.typing import NDArray
 from dashboard.components.kit import Handler, define, mount, pack
 from dashboard.components.map_grid import field_of
 from dashboard.components.ruled_picture import packed_picture
-from dashboard.convolving import Taken
 
 _component = define("on_network", "channel_inputs")
 EXACT = 1_000_000  # numbers: 4 MB
+Floats = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Taken:
+    """One output channel of a layer on one picture.
+
+    `inputs` (C, H, W): the input channels it reads, the first of them number `first` of the layer's; they carry their
+    border already where it is not zeros (`border` names it), and then `padding` is (0, 0). `kernel` (C, kh, kw).
+    `padding` is (top, left). `output` (h, w) is PyTorch's. `after`: the same cells further on, by layer.
+    """
+
+    inputs: Floats
+    first: int
+    kernel: Floats
+    bias: float | None
+    stride: tuple[int, int]
+    padding: tuple[int, int]
+    dilation: tuple[int, int]
+    groups: int
+    border: str
+    output: Floats
+    after: dict[str, Floats]
 
 
 def on_network(

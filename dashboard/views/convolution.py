@@ -23,9 +23,8 @@ from dashboard.choices import Choice
 from dashboard.components import layer_stepper, prediction_change, stepper
 from dashboard.components.by_hand import STEPS, Hand, by_hand
 from dashboard.components.edit_kernel import Edit, edit_kernel
-from dashboard.components.on_network import on_network
-from dashboard.components.shapes import NOTES, SHARE, SIZE, chain_of, settings, shapes
-from dashboard.convolving import Taken
+from dashboard.components.on_network import Taken, on_network
+from dashboard.components.shapes import NOTES, SHARE, SIZE, settings, shapes
 from dashboard.views import view
 
 ABOUT_HAND = frame.About(
@@ -439,7 +438,7 @@ def _edit_python(layer: str, channel: int, edit: Edit | None) -> str:
 
 
 def _shapes(choice: Choice) -> None:
-    own = chain_of(choice.model)
+    own = convolving.chain_of(choice.model)
     places = chosen(PLACES)
     window = places["size"].split("_")
     lines = f"from cnnviz.convolution import Window\nWindow({', '.join(window[1:5])}, ceil={window[5] == '1'})"

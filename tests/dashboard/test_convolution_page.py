@@ -14,7 +14,7 @@ from cnnviz.convolution import Window, partial_maps
 from dashboard import convolving
 from dashboard.components.by_hand import Hand
 from dashboard.components.edit_kernel import Edit
-from dashboard.components.shapes import NOTES, SHARE, SIZE, chain_of, settings
+from dashboard.components.shapes import NOTES, SHARE, SIZE, settings
 from dashboard.views import convolution as page
 from tests import nets
 
@@ -115,12 +115,12 @@ def test_a_plain_network_is_told_as_the_chain_it_is():
     layers = nn.Conv2d(3, 4, 3, 2, 1), nn.ReLU(), nn.MaxPool2d(3, 2, ceil_mode=True), nn.Flatten(), nn.LazyLinear(2)
     network = nn.Sequential(*layers)
     network(torch.rand(1, 3, 16, 16))
-    assert chain_of(Model(network, (3, 16, 16))) == "3_16~c_3_2_1_1_0_4~p_3_2_0_1_1_0"
+    assert convolving.chain_of(Model(network, (3, 16, 16))) == "3_16~c_3_2_1_1_0_4~p_3_2_0_1_1_0"
 
 
 def test_a_network_that_is_no_chain_of_square_windows_is_not_told_as_one():
     network = nn.Sequential(nn.Conv2d(3, 4, (3, 1)), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 2))
-    assert chain_of(Model(network, (3, 16, 16))) == ""
+    assert convolving.chain_of(Model(network, (3, 16, 16))) == ""
 
 
 @pytest.mark.parametrize("edit", [Edit(None, (0, -1.5, 2e-7)), Edit(12, (3,))])
