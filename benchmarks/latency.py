@@ -151,15 +151,17 @@ def turn_to(visit: Visit, view: views.View, turns: int) -> Iterator[float]:
 
 def choose(visit: Visit, view: views.View) -> float:
     """Open a page by the menus; milliseconds from the click on its name (not from the one that unfolds the menu)."""
-    name = re.compile(f"^{re.escape(view.title)}$")
+    name = re.compile(rf"{re.escape(view.title)}\s*$")
     if view.home:
         return timed(visit, "pointerdown", visit.page.get_by_test_id("stTopNavLink").filter(has_text=name).click)
     link = visit.page.get_by_test_id("stTopNavDropdownLink").filter(has_text=name)
-    for _ in range(3):  # a click while the menu still folds away from before folds it for good
-        visit.page.get_by_test_id("stTopNavSection").filter(has_text=view.section).click()
-        visit.page.wait_for_timeout(300)
+    section = visit.page.get_by_test_id("stTopNavSection").filter(has_text=view.section)
+    for _ in range(6):  # a click while the menu still folds away from before folds it for good
+        visit.page.wait_for_timeout(400)
         if link.is_visible():
             break
+        visit.page.mouse.move(700, 500)
+        section.click()
     return timed(visit, "pointerdown", link.click)
 
 

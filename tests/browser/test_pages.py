@@ -28,9 +28,10 @@ def address(slug: str) -> str:
 
 
 def pick(visit: Visit, label: str, option: str) -> Visit:
-    """Choose an option of one of the menus at the left."""
-    sidebar = visit.page.get_by_test_id("stSidebar")
-    sidebar.get_by_role("combobox", name=label).first.click()
+    """Choose an option of one of the menus at the left; typing brings up one that a long list does not show yet."""
+    menu = visit.page.get_by_test_id("stSidebar").get_by_role("combobox", name=label).first
+    menu.click()
+    menu.press_sequentially(option)
     visit.page.get_by_role("option", name=option, exact=True).click()
     return visit.settle()
 
