@@ -309,7 +309,7 @@ def test_ctrl_c_while_it_still_warms_up_ends_cleanly_too(tmp_path: Path) -> None
 
 
 def test_an_early_viewer_is_let_in_when_the_first_page_has_been_opened(tmp_path: Path) -> None:
-    (tmp_path / "page.py").write_text("import streamlit as st\nst.markdown('here')\n")
+    (tmp_path / "page.py").write_text("import time\nimport streamlit as st\ntime.sleep(3)\nst.markdown('here')\n")
     with serving("--port", "0", folder=tmp_path, pages=tmp_path / "page.py") as served:
         assert served.get("/api/ready").status == 503
         assert texts(view(served)) == ["here"]
