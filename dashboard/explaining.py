@@ -20,9 +20,8 @@ from cnnviz.diagnosis import diagnose
 from cnnviz.errors import CnnvizError
 from cnnviz.figures import numbers
 from dashboard import cache as kept
-from dashboard.jobs.background import BACKGROUND, Steps, Work
+from dashboard.jobs.background import AT_ONCE, BACKGROUND, Steps, Work
 
-AT_ONCE = 0.45  # seconds a page waits for work before it shows what there is
 Place = tuple[str, str]  # method, target text
 Options = Mapping[str, Mapping[str, Any]]
 

@@ -20,10 +20,9 @@ from cnnviz.data import DataSet, stratified
 from cnnviz.embedding import Embedding
 from cnnviz.features import features_in_parts
 from dashboard import cache as kept
-from dashboard.jobs.background import BACKGROUND, Work
+from dashboard.jobs.background import AT_ONCE, BACKGROUND, Work
 from dashboard.samples import data_for
 
-AT_ONCE = 0.45  # seconds a page waits for work before it shows what there is
 NEIGHBOURS = 8
 BATCH = 128
 FINAL, PIXELS = "final features", "raw pixels"

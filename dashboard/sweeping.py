@@ -14,9 +14,8 @@ from cnnviz import Channel, Model, Sweep, occlude_progressively
 from cnnviz.occlusion.fills import fill_picture
 from cnnviz.occlusion.grid import grid_of
 from dashboard import cache as kept
-from dashboard.jobs.background import BACKGROUND, Work
+from dashboard.jobs.background import AT_ONCE, BACKGROUND, Work
 
-AT_ONCE = 0.45  # seconds a page waits for work before it shows what there is
 Pair = tuple[int, int]
 Box = tuple[int, int, int, int]
 

@@ -21,6 +21,7 @@ from cnnviz.errors import Cancelled, CnnvizError
 State = Literal["waiting", "running", "done", "cancelled", "abandoned", "failed"]
 OVER: frozenset[State] = frozenset({"done", "cancelled", "abandoned", "failed"})
 Steps = Callable[[], Generator[Any, None, None]]
+AT_ONCE = 0.45  # seconds a page waits for work before it shows what there is
 
 _LOG = logging.getLogger(__name__)
 
