@@ -21,7 +21,7 @@ def prediction_rows(
 
     With more than `MANY` classes the ten most probable are given, highest first, and those of `always`.
     """
-    probabilities = _softmax(logits)
+    probabilities = softmax(logits)
     kept = list(range(len(logits)))
     if len(logits) > MANY:
         kept = [int(i) for i in np.argsort(-logits, kind="stable")[:10]]
@@ -68,7 +68,7 @@ def prediction_change(
     `before` and `after` are logits (K,). `words` name the thin and the thick bar, `columns` the numbers. With more than
     `MANY` classes the six most probable before and the six after are shown, in class order.
     """
-    first, second = _softmax(before), _softmax(after)
+    first, second = softmax(before), softmax(after)
     kept = range(len(first))
     if len(first) > MANY:
         tops = {int(i) for share in (first, second) for i in np.argsort(-share, kind="stable")[:6]}
@@ -80,6 +80,7 @@ def prediction_change(
     )
 
 
-def _softmax(logits: NDArray[np.floating[Any]]) -> NDArray[np.floating[Any]]:
-    exponents = np.exp(logits - logits.max())
-    return np.asarray(exponents / exponents.sum())
+def softmax(logits: NDArray[np.floating[Any]]) -> NDArray[np.floating[Any]]:
+    """Probabilities of logits (..., K), each row summing to 1."""
+    powers = np.exp(logits - logits.max(-1, keepdims=True))
+    return np.asarray(powers / powers.sum(-1, keepdims=True))

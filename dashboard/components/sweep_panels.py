@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from cnnviz.figures.scales import Floats
 from dashboard.components.kit import Handler, define, mount, pack
+from dashboard.components.prediction_bars import softmax
 
 _component = define("sweep_panels", "contour")
 _CLASSES = 12
@@ -95,7 +96,7 @@ def sweep_panels(
             picture=levels_of(picture),
             fill=levels_of(fill),
             label=labels.label.astype(np.int32),
-            shares=_softmax(scores)[..., shown].astype(np.float32),
+            shares=softmax(scores)[..., shown].astype(np.float32),
             **arrays,
         ),
         key=key,
@@ -110,10 +111,5 @@ def levels_of(picture: Floats) -> NDArray[np.uint8]:
 
 def _busiest(scores: Floats) -> list[int]:
     """The classes that are the most probable anywhere, in class order; at most a dozen."""
-    best = _softmax(scores).reshape(-1, scores.shape[-1]).max(0)
+    best = softmax(scores).reshape(-1, scores.shape[-1]).max(0)
     return sorted(np.argsort(-best, kind="stable")[:_CLASSES].tolist())
-
-
-def _softmax(scores: Floats) -> Floats:
-    powers: Floats = np.exp(scores - scores.max(-1, keepdims=True))
-    return np.asarray(powers / powers.sum(-1, keepdims=True))

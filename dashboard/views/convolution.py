@@ -24,6 +24,7 @@ from dashboard.components import layer_stepper, prediction_change, stepper
 from dashboard.components.by_hand import STEPS, Hand, by_hand
 from dashboard.components.edit_kernel import Edit, edit_kernel
 from dashboard.components.on_network import Taken, on_network
+from dashboard.components.prediction_bars import softmax
 from dashboard.components.shapes import NOTES, SHARE, SIZE, settings, shapes
 from dashboard.views import view
 
@@ -405,18 +406,13 @@ def _edit_words(choice: Choice, before: Scores, after: Scores, *, edited: bool) 
     if not edited:
         return "what a change does: the kernel above is as it was learned, so both answers are the same."
     names, old, new = choice.model.classes, int(before.argmax()), int(after.argmax())
-    shares = [numbers.percent(float(_softmax(scores)[old])) for scores in (before, after)]
+    shares = [numbers.percent(float(softmax(scores)[old])) for scores in (before, after)]
     moved = f"**{names[old]}** goes from {shares[0]} to {shares[1]}"
     if new != old:
         return f"the answer, which changes: {moved}; now it says **{names[new]}**."
     if shares[0] == shares[1]:
         return f"the answer, which stays: {names[old]} keeps its {shares[0]}. One kernel of many seldom decides."
     return f"the answer, which stays **{names[old]}**: it goes from {shares[0]} to {shares[1]}."
-
-
-def _softmax(scores: Scores) -> Scores:
-    exponents = np.exp(scores - scores.max())
-    return np.asarray(exponents / exponents.sum())
 
 
 def _edit_python(layer: str, channel: int, edit: Edit | None) -> str:

@@ -21,6 +21,7 @@ from dashboard import cache, explaining, frame, layers, sweeping
 from dashboard.address import Place, choose, chosen
 from dashboard.choices import Choice, label_of
 from dashboard.components.patch import class_rows, patch
+from dashboard.components.prediction_bars import softmax
 from dashboard.components.sweep_panels import Labels, Panel, sweep_panels
 from dashboard.jobs.polling import polled
 from dashboard.sweeping import Box, Experiment, Found
@@ -195,7 +196,7 @@ def _first_box(asked: Experiment, found: Found | None) -> _Box:
 def _patch(
     choice: Choice, asked: Experiment, box: Box, scores: NDArray[np.float32], fill: NDArray[np.float32], moved: Any
 ) -> None:
-    hidden = _softmax(scores)
+    hidden = softmax(scores)
     best = int(scores.argmax())
     known = choice.target_class if choice.target_class is not None else choice.predicted
     if isinstance(choice.target, Class):
@@ -268,7 +269,7 @@ class Shown:
     @cached_property
     def shares(self) -> NDArray[np.floating[Any]]:
         """Probabilities under every patch, (rows, columns, K)."""
-        return _softmax(self.sweep.scores)
+        return softmax(self.sweep.scores)
 
     @cached_property
     def heatmap(self) -> NDArray[np.floating[Any]]:
@@ -473,10 +474,6 @@ def _where(sweep: Sweep, flat: int) -> str:
     row, column = divmod(flat, len(sweep.columns))
     top, left, bottom, right = sweep.box(row, column)
     return f"{numbers.lines('row', top, bottom)}, {numbers.lines('column', left, right)}"
-
-
-def _softmax(scores: NDArray[Any]) -> NDArray[np.float32]:
-    return torch.from_numpy(np.array(scores)).softmax(-1).numpy()
 
 
 # Downloads
