@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from streamlit.testing.v1 import AppTest
 from torch import nn
 
 from cnnviz import Model, data
@@ -18,25 +17,9 @@ from dashboard.components.point_cloud import fitted, sheet_of
 from dashboard.jobs.background import BACKGROUND
 from dashboard.placing import Asked, Crowd, Method
 from dashboard.views import embedding as page
+from tests.dashboard.opening import opened
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
-
-
-def opened(**parameters: str) -> AppTest:
-    """The page under an address, once its work is over."""
-
-    def run() -> None:
-        from dashboard import choices, views
-
-        chosen = choices.choose()
-        views.page("embedding").draw(chosen)
-
-    app = AppTest.from_function(run, default_timeout=120)
-    for name, value in parameters.items():
-        app.query_params[name] = value
-    app.run()
-    assert [problem.value for problem in app.exception] == []
-    return app
 
 
 class Corner(nn.Module):
@@ -88,18 +71,23 @@ def shown(model: Model, crowd: Crowd, method: Method | None = None, layer: str =
 
 @pytest.mark.parametrize("name", ["mnist-one-conv", "digits-8x8-net"])
 def test_the_page_opens_with_the_pca_of_final_features(name):
-    app = opened(model=name, pictures="500")
+    app = opened("embedding", model=name, pictures="500")
     assert app.segmented_control(key="method").value == "PCA"
     assert app.selectbox(key="vectors").value == "final features"
 
 
 def test_every_kind_of_vectors_opens():
     for layer in (placing.PIXELS, "conv1"):
-        assert opened(model="mnist-one-conv", pictures="500", vectors=layer).selectbox(key="vectors").value == layer
+        assert (
+            opened("embedding", model="mnist-one-conv", pictures="500", vectors=layer).selectbox(key="vectors").value
+            == layer
+        )
 
 
 def test_a_link_to_tsne_opens_it_with_its_options():
-    app = opened(model="digits-8x8-net", method="t-SNE", pictures="500", perplexity="7", schedule="full", seed="3")
+    app = opened(
+        "embedding", model="digits-8x8-net", method="t-SNE", pictures="500", perplexity="7", schedule="full", seed="3"
+    )
     assert app.number_input(key="perplexity").value == 7
     assert app.segmented_control(key="schedule").value == "full"
     assert app.number_input(key="seed").value == 3

@@ -12,25 +12,9 @@ from cnnviz import Model
 from dashboard import silence
 from dashboard.views import filters as page
 from tests import nets
+from tests.dashboard.opening import opened
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
-
-
-def opened(**parameters: str) -> AppTest:
-    """The page under an address."""
-
-    def run() -> None:
-        from dashboard import choices, views
-
-        chosen = choices.choose()
-        views.page("filters").draw(chosen)
-
-    app = AppTest.from_function(run, default_timeout=120)
-    for name, value in parameters.items():
-        app.query_params[name] = value
-    app.run()
-    assert [problem.value for problem in app.exception] == []
-    return app
 
 
 def shown(*layers: nn.Module, layer: str = "0", channels: int = 3, **how: object) -> page.Shown:
@@ -57,16 +41,16 @@ def titles(app: AppTest) -> list[str]:
 
 
 def test_the_page_opens_on_the_first_convolution():
-    assert titles(opened(model="mnist-one-conv")) == ["conv1, all 8 kernels"]
+    assert titles(opened("filters", model="mnist-one-conv")) == ["conv1, all 8 kernels"]
 
 
 def test_a_link_to_another_layer_shows_the_convolution_before_it():
-    assert titles(opened(model="mnist-two-conv", layer="relu_1")) == ["conv2, 64 filters × 32 inputs"]
+    assert titles(opened("filters", model="mnist-two-conv", layer="relu_1")) == ["conv2, 64 filters × 32 inputs"]
 
 
 @pytest.mark.parametrize("address", [{"kernel": "999,1"}, {"kernel": "banana"}, {"part": "77"}, {"layer": "conv9"}])
 def test_what_an_address_asks_in_vain_is_passed_over(address: dict[str, str]):
-    assert len(titles(opened(model="mnist-one-conv", **address))) == 1
+    assert len(titles(opened("filters", model="mnist-one-conv", **address))) == 1
 
 
 def test_orders_follow_their_numbers():

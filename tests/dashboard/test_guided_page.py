@@ -5,7 +5,6 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
-from streamlit.testing.v1 import AppTest
 from torch import nn
 
 from cnnviz import Class, Model, Neuron
@@ -15,27 +14,9 @@ from dashboard.components import exemplar_strip as strips
 from dashboard.components import neuron_picker as pickers
 from dashboard.components import trust_strip as trusts
 from dashboard.views import guided_backprop as page
+from tests.dashboard.opening import opened
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
-
-
-def opened(**parameters: str) -> AppTest:
-    """The page under an address."""
-
-    def run() -> None:
-        import streamlit as st
-
-        from dashboard import choices, views
-
-        st.session_state["chosen"] = choices.choose()
-        views.page("guided_backprop").draw(st.session_state["chosen"])
-
-    app = AppTest.from_function(run, default_timeout=120)
-    for name, value in parameters.items():
-        app.query_params[name] = value
-    app.run()
-    assert [problem.value for problem in app.exception] == []
-    return app
 
 
 def small_model() -> Model:
@@ -45,14 +26,16 @@ def small_model() -> Model:
 
 
 def test_the_page_opens_on_the_predicted_class():
-    app = opened()
+    app = opened("guided_backprop")
     assert isinstance(app.session_state["chosen"].target, Class)
     assert "By hand" in app.session_state["cnnviz:figures"]
 
 
 def test_a_neuron_in_the_address_is_the_figure_s_title_and_its_field_is_exact():
-    first = next(layer.name for layer in opened().session_state["chosen"].model.layers if layer.kind == "ReLU")
-    app = opened(target=f"{first} channel 1 cell (3, 4)")
+    first = next(
+        layer.name for layer in opened("guided_backprop").session_state["chosen"].model.layers if layer.kind == "ReLU"
+    )
+    app = opened("guided_backprop", target=f"{first} channel 1 cell (3, 4)")
     choice = app.session_state["chosen"]
     assert choice.target == Neuron(first, 1, 3, 4)
     assert app.session_state["cnnviz:figures"][0] == f"{first}, channel 1, cell (3, 4)"

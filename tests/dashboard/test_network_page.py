@@ -1,31 +1,14 @@
 """The Network page from the server's side: its words and boxes fit the network."""
 
 import pytest
-from streamlit.testing.v1 import AppTest
 
 from cnnviz import Model
 from cnnviz.networks import torchvision_module
 from dashboard.views import network as page
 from tests import nets
+from tests.dashboard.opening import opened
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
-
-
-def opened(**parameters: str) -> AppTest:
-    """The page under an address."""
-
-    def run() -> None:
-        from dashboard import choices, views
-
-        chosen = choices.choose()
-        views.page("network").draw(chosen)
-
-    app = AppTest.from_function(run, default_timeout=120)
-    for name, value in parameters.items():
-        app.query_params[name] = value
-    app.run()
-    assert [problem.value for problem in app.exception] == []
-    return app
 
 
 @pytest.mark.parametrize(
@@ -33,7 +16,7 @@ def opened(**parameters: str) -> AppTest:
     [("mnist-two-conv", "mnist-two-conv, 10 layers"), ("efficientnet-lite0", "efficientnet-lite0, 149 layers")],
 )
 def test_the_page_opens_with_every_layer_counted(model: str, title: str):
-    assert opened(model=model).session_state["cnnviz:figures"] == [title]
+    assert opened("network", model=model).session_state["cnnviz:figures"] == [title]
 
 
 @pytest.mark.parametrize("name", nets.AWKWARD)

@@ -13,28 +13,9 @@ from dashboard import sweeping
 from dashboard.components.patch import class_rows
 from dashboard.jobs.background import BACKGROUND
 from dashboard.views import occlusion as page
+from tests.dashboard.opening import opened
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
-
-
-def opened(**parameters: str) -> AppTest:
-    """The page under an address."""
-
-    def run() -> None:
-        import streamlit as st
-
-        from dashboard import choices, views
-
-        chosen = choices.choose()
-        st.session_state["choice"] = chosen
-        views.page("occlusion").draw(chosen)
-
-    app = AppTest.from_function(run, default_timeout=120)
-    for name, value in parameters.items():
-        app.query_params[name] = value
-    app.run()
-    assert [problem.value for problem in app.exception] == []
-    return app
 
 
 class Bright(nn.Module):
@@ -75,7 +56,7 @@ def shown(model: Model, image: torch.Tensor, **changes: object) -> page.Shown:
 
 
 def test_the_page_opens_with_defaults_that_fit_the_picture():
-    app = opened(model="mnist-two-conv")
+    app = opened("occlusion", model="mnist-two-conv")
     assert app.number_input(key="window_28").value == 4
     assert app.selectbox(key="stride_4").value == 1
     assert app.session_state["cnnviz:figures"] == ["Hand-held", "Sweep"]
@@ -83,15 +64,15 @@ def test_the_page_opens_with_defaults_that_fit_the_picture():
 
 def test_every_fill_opens():
     for fill in ("black", "grey", "white", "blur", "noise"):
-        assert opened(model="mnist-one-conv", fill=fill).segmented_control(key="fill").value == fill
+        assert opened("occlusion", model="mnist-one-conv", fill=fill).segmented_control(key="fill").value == fill
 
 
 @pytest.mark.parametrize(
     "target", ["Class difference", "Class 7", "relu channel 3 cell (4, 5)", "relu channel 3", "all of pool"]
 )
 def test_every_kind_of_target_is_named_in_words_and_by_hand(target):
-    app = opened(model="mnist-one-conv", target=target)
-    choice = app.session_state["choice"]
+    app = opened("occlusion", model="mnist-one-conv", target=target)
+    choice = app.session_state["chosen"]
     name = page._target_name(choice)
     assert name == {"Class difference": "4 − 9", "Class 7": "7"}.get(target, target)
     assert name in page.caption(page.Shown(choice, *_swept(choice)))
@@ -108,7 +89,7 @@ def _swept(choice):
 
 def test_nonsense_in_the_address_is_the_first_patch():
     for text in ("nonsense", "0,0,99,99", "5,5,5,9", "../../etc"):
-        opened(model="mnist-one-conv", patch=text)
+        opened("occlusion", model="mnist-one-conv", patch=text)
 
 
 def test_a_sweep_finds_what_the_answer_rests_on_and_says_so(model):

@@ -16,25 +16,9 @@ from cnnviz.rules import Rectifiers
 from dashboard import address, explaining
 from dashboard.components import contact_sheet as sheets
 from dashboard.views import saliency as page
+from tests.dashboard.opening import opened
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
-
-
-def opened(**parameters: str) -> AppTest:
-    """The page under an address."""
-
-    def run() -> None:
-        from dashboard import choices, views
-
-        chosen = choices.choose()
-        views.page("saliency").draw(chosen)
-
-    app = AppTest.from_function(run, default_timeout=120)
-    for name, value in parameters.items():
-        app.query_params[name.replace("__", ".")] = value
-    app.run()
-    assert [problem.value for problem in app.exception] == []
-    return app
 
 
 def small_model(*, last: nn.Module | None = None) -> Model:
@@ -45,14 +29,14 @@ def small_model(*, last: nn.Module | None = None) -> Model:
 
 
 def test_the_page_opens_with_six_methods_and_three_answers():
-    app = opened()
+    app = opened("saliency")
     sheet = next(iter(app.session_state["cnnviz:figures"]))
     assert sheet == "Contact sheet"
     assert set(app.pills(key="methods").value) == {METHODS[name].title for name in page.FIRST}
 
 
 def test_options_of_a_method_come_from_its_annotations_and_the_address():
-    app = opened(smoothgrad__samples="4")
+    app = opened("saliency", smoothgrad__samples="4")
     assert app.slider(key="smoothgrad.samples").value == 4
     drawn = {widget.key for kind in (app.slider, app.selectbox, app.toggle) for widget in kind}
     for name in page.FIRST:
